@@ -370,7 +370,7 @@ class Assign(Statement):
 
 @dataclass(slots=True)
 class Store(Statement):
-    """`pointer` is evaluated before `value` unless the checker bound them with `Let` for Python's order."""
+    """`value` is evaluated before `pointer`, as in Python's assignment."""
 
     pointer: Expression
     value: Expression
