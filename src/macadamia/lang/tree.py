@@ -84,6 +84,7 @@ class Program:
     assembly: list[str]
     roots: list[Function]
     panic_handler: Function | None
+    function_addresses: dict[int, Function] = field(default_factory=dict)  # as held in static contents
 
 
 # Expressions. `type` first, `place` last, always.
