@@ -1,0 +1,88 @@
+"""System packages: which are missing for a command, and how to get them.
+
+The list is the table `[tool.macadamia.system-packages]` in pyproject.toml, the only place that
+names them. Each entry says how to see that the package is there (a program on PATH, or a file) and
+which commands need it, so that nothing is installed before it is used.
+"""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import TypedDict, cast
+
+from macadamia.lab.errors import Failure, Status
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+
+_Entry = TypedDict("_Entry", {"program": str, "path": str, "needed-by": list[str]}, total=False)
+
+
+def system_packages() -> dict[str, _Entry]:
+    """The table of pyproject.toml: Debian package name to how it is found and who needs it."""
+    with (REPOSITORY / "pyproject.toml").open("rb") as file:
+        return cast(dict[str, _Entry], tomllib.load(file)["tool"]["macadamia"]["system-packages"])
+
+
+def missing(command: str) -> list[str]:
+    """The Debian packages that `mac COMMAND` needs and this machine lacks."""
+    return [name for name, entry in system_packages().items()
+            if command in entry["needed-by"] and not _present(entry)]
+
+
+def ensure(command: str) -> None:
+    """Install what `mac COMMAND` lacks, or raise `Failure` saying what to type."""
+    lacking = missing(command)
+    if lacking:
+        install(lacking)
+        still = missing(command)
+        if still:
+            raise Failure(f"installed {' '.join(still)}, but the programs are still not found on PATH",
+                          Status.NOT_STARTED)
+
+
+def install(packages: list[str]) -> None:
+    """Install Debian packages without asking; `Failure` with the command to type when that cannot be."""
+    names = " ".join(packages)
+    if shutil.which("apt-get") is None:
+        raise Failure(f"missing: {names} (Debian's names); install them with your package manager",
+                      Status.NOT_STARTED)
+    by_hand = f"sudo apt-get install --no-install-recommends {names}"
+    prefix = _become_root()
+    if prefix is None:
+        raise Failure(f"missing system packages; type:  {by_hand}", Status.NOT_STARTED)
+    print(f"mac: installing system packages: {names}", file=sys.stderr)
+    # The first attempt fails on a machine whose package lists are empty or old.
+    if _apt_get(prefix, "install", *packages) != 0:
+        _apt_get(prefix, "update")
+        if _apt_get(prefix, "install", *packages) != 0:
+            raise Failure(f"could not install {names}; type:  {by_hand}", Status.NOT_STARTED)
+
+
+def _present(entry: _Entry) -> bool:
+    if "program" in entry:
+        return shutil.which(entry["program"]) is not None
+    return Path(entry["path"]).exists()
+
+
+def _become_root() -> list[str] | None:
+    """The prefix that runs a command as root without a question, or None."""
+    if os.geteuid() == 0:
+        return []
+    if shutil.which("sudo") and subprocess.run(["sudo", "-n", "true"], capture_output=True).returncode == 0:
+        return ["sudo", "-n"]
+    return None
+
+
+def _apt_get(prefix: list[str], verb: str, *packages: str) -> int:
+    """Run apt-get, waiting for another apt-get to end; its complaints go to standard error."""
+    options = ["-qq", "-y", "-o", "DPkg::Lock::Timeout=300"]
+    if verb == "install":
+        options.append("--no-install-recommends")
+    line = [*prefix, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", *options, verb, *packages]
+    if os.environ.get("MACADAMIA_DEBUG"):
+        print("mac:", shlex.join(line), file=sys.stderr)
+    return subprocess.run(line, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL).returncode
