@@ -12,8 +12,9 @@ import types as python_types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from macadamia.lang import tree
 from macadamia.lang.annotations import resolve_annotation
+
+from macadamia.lang import tree
 from macadamia.lang.diagnostics import Problem, at_node
 from macadamia.lang.types import LiteralType, PointerType, Type
 
@@ -185,7 +186,9 @@ class Context:
             return self.substitute(self.python.__globals__[name])
         if hasattr(builtins, name):
             return getattr(builtins, name)
-        raise self.problem(node, f"the name {name} is not defined", "import it, define it, or assign it first")
+        raise self.problem(
+            node, f"the name {name} is not defined", "import it, define it, or assign it first"
+        )
 
     def substitute(self, value: Any) -> Any:
         """A TypeVar means what the specialised class being compiled bound it to."""
@@ -211,6 +214,9 @@ class Context:
             raise
         except Exception as error:
             raise self.problem(node, f"this type cannot be evaluated: {error}") from None
+
+    def resolve(self, annotation: object) -> Type:
+        return resolve_annotation(annotation, self.owner)
 
     def type_from(self, node: ast.expr) -> Type:
         """The type that a type expression (an annotation, the argument of sizeof, ...) names."""

@@ -68,7 +68,9 @@ def literal_as(value: tree.Expression, wanted: Type) -> tree.Expression | None:
     return None
 
 
-def coerce(context: Context, value: tree.Expression, wanted: Type, node: ast.AST, what: str) -> tree.Expression:
+def coerce(
+    context: Context, value: tree.Expression, wanted: Type, node: ast.AST, what: str
+) -> tree.Expression:
     """`value` as `wanted`, or an error that says what `what` (\"argument x\", \"the result\") needs."""
     result = implicit(value, wanted)
     if result is None:
@@ -171,7 +173,9 @@ def mixing_help(left: Type, right: Type) -> str:
     return ""
 
 
-def explicit_integer(context: Context, value: tree.Expression, target: IntType, node: ast.AST) -> tree.Expression:
+def explicit_integer(
+    context: Context, value: tree.Expression, target: IntType, node: ast.AST
+) -> tree.Expression:
     """`u32(x)`: of an integer, bool, enum or opaque integer."""
     given = value.type
     if isinstance(given, LiteralType):
@@ -200,7 +204,9 @@ def truncating_integer(
     return tree.Convert(target, context.place(node), Conversion.TRUNCATE, value)
 
 
-def explicit_opaque(context: Context, value: tree.Expression, target: NewType, node: ast.AST) -> tree.Expression:
+def explicit_opaque(
+    context: Context, value: tree.Expression, target: NewType, node: ast.AST
+) -> tree.Expression:
     """`PhysAddr(x)`."""
     if isinstance(value.type, NewType) and value.type != target:
         help_ = f"if that is meant, write {target}({value.type.base}(x))"
@@ -209,7 +215,9 @@ def explicit_opaque(context: Context, value: tree.Expression, target: NewType, n
     return tree.Convert(target, context.place(node), Conversion.REINTERPRET, number)
 
 
-def explicit_enum(context: Context, value: tree.Expression, target: EnumType, node: ast.AST) -> tree.Expression:
+def explicit_enum(
+    context: Context, value: tree.Expression, target: EnumType, node: ast.AST
+) -> tree.Expression:
     """`State(x)`: the value must be a member's (checked); any bits make a flag."""
     if value.type == target:
         return value

@@ -275,7 +275,7 @@ def condition(context: Context, node: ast.expr) -> tree.Expression:
 
 
 @expression_of(ast.BoolOp)
-def check_logical(context: Context, node: ast.BoolOp, hint: Type | None) -> tree.Expression:
+def check_logical(context: Context, node: ast.BoolOp, _hint: Type | None) -> tree.Expression:
     return logical(context, node, boolean)
 
 
@@ -316,7 +316,7 @@ def check_conditional(context: Context, node: ast.IfExp, hint: Type | None) -> t
 
 
 @expression_of(ast.Compare)
-def check_compare(context: Context, node: ast.Compare, hint: Type | None) -> tree.Expression:
+def check_compare(context: Context, node: ast.Compare, _hint: Type | None) -> tree.Expression:
     """A chain `a < b < c` is `a < b and b < c` with b evaluated once."""
     left = context.expression(node.left)
     return compare_chain(context, node, left, node.left, list(zip(node.ops, node.comparators, strict=True)))

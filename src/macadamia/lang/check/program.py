@@ -6,18 +6,20 @@ method it is (`self` has another type there); the errors of all functions are ga
 
 from __future__ import annotations
 
-import enum
+import ast
 import types as python_types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from macadamia.lang import tree
 from macadamia.lang.annotations import resolve_function_annotations
+from macadamia.lang.functions import interface_options, panic_handler
+from macadamia.lang.intrinsics import assembly_of
+
+from macadamia.lang import tree
+from macadamia.lang.check.bodies import check_function
 from macadamia.lang.check.context import Context
 from macadamia.lang.check.sources import definition_of
 from macadamia.lang.diagnostics import CompileErrors, Diagnostic, Problem
-from macadamia.lang.functions import interface_options, panic_handler
-from macadamia.lang.intrinsics import assembly_of
 from macadamia.lang.memory import StaticObject, function_at, memory, static_at
 from macadamia.lang.types import (
     NEVER,
@@ -78,6 +80,14 @@ class ProgramChecker:
             self._queue.append((instance, options))
         return self.instances[key]
 
+    def instance_at(self, context: Context, function: Any, owner: Any, node: ast.AST) -> Instance:
+        """As `instance`, with errors at the place of use."""
+        try:
+            return self.instance(function, owner)
+        except TypeError as error:
+            help_ = "name one in the program's implementations" if "no implementation" in str(error) else ""
+            raise context.problem(node, str(error), help_) from None
+
     def implementation(self, interface: Any) -> Instance:
         """The function bound to an interface; a plain Python callable becomes a callback (jit only)."""
         if interface not in self.implementations:
@@ -132,8 +142,6 @@ class ProgramChecker:
             self.check_body(instance)
 
     def check_body(self, instance: Instance) -> None:
-        from macadamia.lang.check.bodies import check_function
-
         definition = definition_of(instance.python)
         if definition is None:
             self.diagnostics.append(no_source(instance))
@@ -208,7 +216,9 @@ def implementations_by_interface(implementations: Implementations) -> dict[Any, 
             raise TypeError(f"{function.__name__} implements nothing: decorate it with @implements(...)")
         if options.implements in result:
             other = result[options.implements].__name__
-            raise TypeError(f"{options.implements.__name__} is implemented twice: {other}, {function.__name__}")
+            raise TypeError(
+                f"{options.implements.__name__} is implemented twice: {other}, {function.__name__}"
+            )
         result[options.implements] = function
     return result
 
@@ -278,10 +288,6 @@ def root_problem(roots: Sequence[Callable[..., Any]], message: str) -> Diagnosti
     code = getattr(roots[0], "__code__", None) if roots else None
     file, line = (code.co_filename, code.co_firstlineno) if code is not None else ("<program>", 1)
     return Diagnostic(file, line, 0, 1, message, "")
-
-
-def is_enum(value: object) -> bool:
-    return isinstance(value, type) and issubclass(value, enum.Enum)
 
 
 __all__ = ["Instance", "Problem", "ProgramChecker", "check_program"]
