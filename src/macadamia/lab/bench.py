@@ -8,7 +8,7 @@ import importlib
 from pathlib import Path
 
 from macadamia.lab import packages
-from macadamia.lab.errors import Failure, Status
+from macadamia.lab.errors import LabError, Status
 
 
 def suites() -> list[str]:
@@ -20,10 +20,10 @@ def run_benchmarks(suite: str | None, json: Path | None) -> int:
     """Run one suite, or all; the worst exit status. `json` needs a suite: each writes a file of its own."""
     known = suites()
     if suite is not None and suite not in known:
-        raise Failure(f"no benchmark suite is called {suite!r}; there are: {', '.join(known) or 'none yet'}",
+        raise LabError(f"no benchmark suite is called {suite!r}; there are: {', '.join(known) or 'none yet'}",
                       Status.USAGE)
     if json is not None and suite is None:
-        raise Failure("--json FILE needs the name of a suite", Status.USAGE)
+        raise LabError("--json FILE needs the name of a suite", Status.USAGE)
     packages.ensure("bench")
     chosen = [suite] if suite is not None else known
     return max((_run(name, json) for name in chosen), default=Status.OK)

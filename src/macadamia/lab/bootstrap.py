@@ -21,9 +21,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from macadamia.lab import packages  # noqa: E402  (needs the line above: nothing is installed yet)
-from macadamia.lab.errors import Failure, Status  # noqa: E402
-from macadamia.lab.terminal import Progress  # noqa: E402
+from macadamia.lab import packages
+from macadamia.lab.errors import LabError, Status
+from macadamia.lab.terminal import Progress
 
 
 def main(root: Path) -> int:
@@ -36,9 +36,9 @@ def main(root: Path) -> int:
         return Status.OK
     except KeyboardInterrupt:
         return Status.INTERRUPTED
-    except Failure as failure:
-        print(f"mac: {failure}", file=sys.stderr)
-        return failure.status
+    except LabError as error:
+        print(f"mac: {error}", file=sys.stderr)
+        return error.status
     except OSError as error:
         print(f"mac: cannot set up {root / '.venv'}: {error.strerror or error}", file=sys.stderr)
         return Status.FAILED
@@ -99,7 +99,7 @@ def _requirements(pyproject: Path) -> list[str]:
     except FileNotFoundError:
         return []
     except (tomllib.TOMLDecodeError, KeyError) as error:
-        raise Failure(f"{pyproject} is broken: {error}") from None
+        raise LabError(f"{pyproject} is broken: {error}") from None
 
 
 def _build(root: Path, venv: Path, requirements: list[str]) -> None:
@@ -111,15 +111,15 @@ def _build(root: Path, venv: Path, requirements: list[str]) -> None:
     log = root / ".cache" / "setup.log"
     with Progress("setting up the Python environment (once; needs the network)"):
         _run([sys.executable, "-m", "venv", str(venv)], log, "could not create a virtual environment")
-        pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "--quiet", "--prefer-binary", "--no-user",
-               "--disable-pip-version-check", *requirements]
+        pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "--quiet", "--prefer-binary",
+               "--no-user", "--disable-pip-version-check", *requirements]
         _run(pip, log, "could not install the Python packages")
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     (venv / "lib" / version / "site-packages" / "macadamia.pth").write_text("../../../../src\n")
 
 
 def _run(command: list[str], log: Path, complaint: str) -> None:
-    """Run `command` with its output in `log`; `Failure` quotes what it said last."""
+    """Run `command` with its output in `log`; `LabError` quotes what it said last."""
     environment = {name: value for name, value in os.environ.items()
                    if name not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
     with log.open("wb") as output:
@@ -128,7 +128,7 @@ def _run(command: list[str], log: Path, complaint: str) -> None:
     if status != 0:
         lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
         errors = [line for line in lines if "error" in line.lower()] or lines or [f"exit status {status}"]
-        raise Failure(f"{complaint}: {errors[-1].strip()} (all of it: {log})", Status.NOT_STARTED)
+        raise LabError(f"{complaint}: {errors[-1].strip()} (all of it: {log})", Status.NOT_STARTED)
 
 
 def _point_scripts_at(building: Path, final: Path) -> None:

@@ -5,11 +5,11 @@ from pathlib import Path
 from macadamia.lab import packages
 from macadamia.lab.cache import BuildCache, Compile, cache_directory
 from macadamia.lab.catalogue import SOURCES, System
-from macadamia.lab.errors import Diagnostics
+from macadamia.lab.errors import DiagnosticsError
 
 
 def build_system(system: System, profile: str) -> Path:
-    """The finished ELF file of `system`, in the cache. A build error is `Diagnostics` with all diagnostics."""
+    """The finished ELF file of `system`, in the cache. `DiagnosticsError` when the compiler refuses it."""
     return BuildCache(cache_directory(), sources=SOURCES).build(system, profile, _compiler)
 
 
@@ -22,10 +22,10 @@ def _compiler() -> Compile:
         try:
             return build_program(module, profile, output)
         except BuildError as error:
-            raise Diagnostics(str(error)) from None
+            raise DiagnosticsError(str(error)) from None
         except Exception as error:
             if _raised_while_importing(error):
-                raise Diagnostics(_import_error(module, error)) from None
+                raise DiagnosticsError(_import_error(module, error)) from None
             raise
 
     return compile_program

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from macadamia.lab.catalogue import SOURCES, System
-from macadamia.lab.errors import Failure
+from macadamia.lab.errors import LabError
 from macadamia.lab.terminal import Progress
 
 DEFAULT_LIMIT_BYTES = 2 << 30
@@ -64,7 +64,7 @@ def cache_directory() -> Path:
 class BuildCache:
     """The cache in `directory`, which is made when it is absent.
 
-    Any number of processes may use it at once. `Failure` when the directory cannot be used.
+    Any number of processes may use it at once. `LabError` when the directory cannot be used.
     """
 
     def __init__(self, directory: Path, *, sources: Path = SOURCES,
@@ -187,14 +187,14 @@ class BuildCache:
             yield
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise Failure(f"no space left for the build cache {self.directory}; free some, "
+                raise LabError(f"no space left for the build cache {self.directory}; free some, "
                               f"or set MACADAMIA_CACHE to a folder elsewhere") from None
             place = error.filename or self.directory
-            raise Failure(f"cannot use the build cache: {place}: {error.strerror}") from None
+            raise LabError(f"cannot use the build cache: {place}: {error.strerror}") from None
 
 
 def copy_out(built: Path, destination: Path) -> None:
-    """Copy an object to `destination`, complete or not at all; `Failure` when that cannot be."""
+    """Copy an object to `destination`, complete or not at all; `LabError` when that cannot be."""
     unfinished = destination.with_name(f".{destination.name}.{os.getpid()}.tmp")
     try:
         try:
@@ -204,7 +204,7 @@ def copy_out(built: Path, destination: Path) -> None:
         finally:
             unfinished.unlink(missing_ok=True)
     except OSError as error:
-        raise Failure(f"cannot write {destination}: {error.strerror}") from None
+        raise LabError(f"cannot write {destination}: {error.strerror}") from None
 
 
 def _files(directory: Path) -> Iterator[tuple[Path, os.stat_result]]:
@@ -245,8 +245,8 @@ def _load(manifest: Path) -> list[Source] | None:
 
 def _tools() -> list[str]:
     """What, besides sources, decides the output: Python, llvmlite and the linker, told by their files."""
-    site = Path(sys.prefix) / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
-    tools = [sys.version, *(path.name for path in site.glob("llvmlite-*"))]
+    llvmlite = Path(sys.prefix).glob("lib/python3*/site-packages/llvmlite-*")
+    tools = [sys.version, *(path.name for path in llvmlite)]
     linker = shutil.which("ld.lld")
     if linker:
         real = os.path.realpath(linker)

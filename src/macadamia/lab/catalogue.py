@@ -9,7 +9,7 @@ import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
-from macadamia.lab.errors import Failure, Status
+from macadamia.lab.errors import LabError, Status
 
 SOURCES = Path(__file__).resolve().parents[2]
 """The folder that holds the `macadamia` package."""
@@ -32,14 +32,14 @@ def all_systems(sources: Path = SOURCES) -> list[System]:
 
 
 def find_system(name: str, sources: Path = SOURCES) -> System:
-    """The system called `name` (`-` and `_` are the same), or a `Failure` that names the nearest one."""
+    """The system called `name` (`-` and `_` are the same), or a `LabError` that names the nearest one."""
     path = sources / "macadamia" / "systems" / f"{name.replace('-', '_')}.py"
     system = _read(path) if name.replace("-", "_").isidentifier() and path.is_file() else None
     if system is None:
         known = [known.name for known in all_systems(sources)]
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]}?" if near else "mac systems lists them"
-        raise Failure(f"no system is called {name!r}; {hint}", Status.USAGE)
+        raise LabError(f"no system is called {name!r}; {hint}", Status.USAGE)
     return system
 
 

@@ -9,12 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
-from macadamia.lab.errors import Diagnostics, Failure, Status
+from macadamia.lab.errors import DiagnosticsError, LabError, Status
 
 # typer brings its own copy of click since 0.17, so the name of the common base is found this way.
 _CommandLineError: Any = typer.BadParameter.__mro__[2]
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None,
+app = typer.Typer(add_completion=False, rich_markup_mode=None,
                   pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]},
                   help="Macadamia: microkernels written in Python. Builds, runs, tests and measures them.")
 
@@ -25,6 +25,7 @@ Memory = Annotated[str, typer.Option(help="Memory of the guest, such as 512M or 
 Cpus = Annotated[int, typer.Option(help="Processors of the guest.")]
 Icount = Annotated[bool, typer.Option("--icount", help="Time counts instructions: repeatable; no input.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the kernel log on standard error.")]
+Output = Annotated[Path | None, typer.Option("-o", "--output", help="Copy the ELF file here.")]
 _PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
@@ -48,9 +49,7 @@ def systems() -> None:
 
 
 @app.command()
-def build(system: SystemName, profile: Profile = "checked",
-          output: Annotated[Path | None, typer.Option("-o", "--output", help="Copy the ELF file here.")] = None,
-          ) -> None:
+def build(system: SystemName, profile: Profile = "checked", output: Output = None) -> None:
     """Compile and link a system; prints where its ELF file is."""
     from macadamia.lab.build import build_system
     from macadamia.lab.cache import copy_out
@@ -75,7 +74,7 @@ def run(system: SystemName,
     from macadamia.lab.run import Options, make_machine, run_system
 
     if timeout is not None and not timeout > 0:
-        raise Failure(f"--timeout {timeout:g}: give a positive number of seconds", Status.USAGE)
+        raise LabError(f"--timeout {timeout:g}: give a positive number of seconds", Status.USAGE)
     machine = make_machine(accel=_choice("--accel", accel, ("auto", "kvm", "tcg")), memory=memory, cpus=cpus,
                            icount=icount)
     options = Options(machine, _profile(profile), timeout, verbose,
@@ -105,14 +104,14 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGHUP, _stop)
     try:
-        result = app(standalone_mode=False)
+        result = app(sys.argv[1:] or ["--help"], prog_name="mac", standalone_mode=False)
         sys.stdout.flush()
         return int(result or 0)
     except _CommandLineError as error:
         return _complain(f"mac: {error.format_message()}", Status.USAGE)
-    except Failure as failure:
-        lead = "" if isinstance(failure, Diagnostics) else "mac: "
-        return _complain(f"{lead}{failure}", failure.status)
+    except LabError as error:
+        lead = "" if isinstance(error, DiagnosticsError) else "mac: "
+        return _complain(f"{lead}{error}", error.status)
     except (KeyboardInterrupt, typer.Abort):
         return Status.INTERRUPTED
     except BrokenPipeError:
@@ -137,5 +136,5 @@ def _profile(name: str) -> str:
 
 def _choice(option: str, value: str, allowed: tuple[str, ...]) -> str:
     if value not in allowed:
-        raise Failure(f"{option} {value}: choose from {', '.join(allowed)}", Status.USAGE)
+        raise LabError(f"{option} {value}: choose from {', '.join(allowed)}", Status.USAGE)
     return value

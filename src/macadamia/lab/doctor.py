@@ -16,7 +16,7 @@ from pathlib import Path
 
 from macadamia.lab import probe, qemu
 from macadamia.lab.cache import BuildCache, cache_directory
-from macadamia.lab.errors import Failure, Status
+from macadamia.lab.errors import LabError, Status
 from macadamia.lab.guest import Guest
 from macadamia.lab.runner import How, Limits, Streams, run_guest
 
@@ -53,8 +53,8 @@ def _guarded(check: Callable[[], Finding]) -> Finding:
     """A check that cannot even be made is itself a finding."""
     try:
         return check()
-    except Failure as failure:
-        return Finding(str(failure), "see above")
+    except LabError as error:
+        return Finding(str(error), "see above")
 
 
 def _python() -> Finding:
@@ -92,8 +92,8 @@ def _qemu() -> Finding:
     version = qemu.version_of(program)
     try:
         qemu.check_version(version)
-    except Failure as failure:
-        return Finding(str(failure), "install a newer qemu-system-x86")
+    except LabError as error:
+        return Finding(str(error), "install a newer qemu-system-x86")
     return Finding(f"{version[0]}.{version[1]} ({program})")
 
 

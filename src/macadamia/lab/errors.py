@@ -16,7 +16,7 @@ class Status(IntEnum):
     BROKEN_PIPE = 141  # the reader of standard output went away (128 + SIGPIPE)
 
 
-class Failure(Exception):
+class LabError(Exception):
     """A problem to report to the person as one line on standard error, without a traceback.
 
     `status` is what `mac` exits with.
@@ -27,5 +27,5 @@ class Failure(Exception):
         self.status = status
 
 
-class Diagnostics(Failure):
+class DiagnosticsError(LabError):
     """Messages of the compiler: whole lines with file, line and caret, printed as they are."""

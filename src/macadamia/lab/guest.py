@@ -7,10 +7,11 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from macadamia.lab.errors import Failure, Status
+from macadamia.lab.errors import LabError, Status
 from macadamia.lab.monitor import Monitor
 from macadamia.lab.qemu import Connections, Machine, command_line
 
@@ -41,7 +42,7 @@ class Guest:
                 pass_fds=(console_end.fileno(), control_end.fileno()), preexec_fn=_die_with_parent())
         except OSError as error:
             self._folder.cleanup()
-            raise Failure(f"cannot start QEMU: {error.strerror or error}", Status.NOT_STARTED) from None
+            raise LabError(f"cannot start QEMU: {error.strerror or error}", Status.NOT_STARTED) from None
         except BaseException:
             self._folder.cleanup()
             raise
@@ -72,10 +73,8 @@ class Guest:
     def kill(self) -> None:
         """End QEMU and whatever it started, at once, and wait for that. Harmless when it has ended."""
         if self.process.poll() is None:
-            try:
+            with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
             self.process.wait()
 
     def _place(self, initrd: bytes | None) -> Path | None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from macadamia.lab.errors import Failure, Status
+from macadamia.lab.errors import LabError, Status
 
 _MAGIC = b"070701"
 _TRAILER = "TRAILER!!!"
@@ -28,12 +28,12 @@ class Module:
 
 
 def build_initrd(command: Sequence[str], modules: Sequence[Module]) -> bytes:
-    """The archive for `command` and `modules`; `Failure` when a module cannot be read."""
+    """The archive for `command` and `modules`; `LabError` when a module cannot be read."""
     members = [("cmdline", _arguments(command))]
     names = [module.path.name for module in modules]
     for module in modules:
         if names.count(module.path.name) > 1:
-            raise Failure(f"two boot modules are called {module.path.name}", Status.USAGE)
+            raise LabError(f"two boot modules are called {module.path.name}", Status.USAGE)
         members += [(module.path.name, _contents(module.path)),
                     (f"{module.path.name}.cmdline", _arguments(module.arguments))]
     return write_cpio(members)
@@ -70,7 +70,7 @@ def _contents(path: Path) -> bytes:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise Failure(f"cannot read boot module {path}: {error.strerror}", Status.USAGE) from None
+        raise LabError(f"cannot read boot module {path}: {error.strerror}", Status.USAGE) from None
     if len(content) > _LARGEST_FILE:
-        raise Failure(f"boot module {path} is larger than 4 GiB", Status.USAGE)
+        raise LabError(f"boot module {path} is larger than 4 GiB", Status.USAGE)
     return content

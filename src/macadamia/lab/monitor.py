@@ -47,7 +47,7 @@ class Monitor:
             self._sort(line)
 
     def registers(self) -> dict[str, int]:
-        """The registers of the processors' first, by lower-case name (rip, rsp, cr2, ...); {} if QEMU is mute.
+        """The first processor's registers by lower-case name (rip, rsp, cr2, ...); {} if QEMU is mute.
 
         QEMU prints EIP or RIP by the processor's mode; both come back as `rip`, and so on.
         """

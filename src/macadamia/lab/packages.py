@@ -14,7 +14,7 @@ import tomllib
 from pathlib import Path
 from typing import TypedDict, cast
 
-from macadamia.lab.errors import Failure, Status
+from macadamia.lab.errors import LabError, Status
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -34,32 +34,32 @@ def missing(command: str) -> list[str]:
 
 
 def ensure(command: str) -> None:
-    """Install what `mac COMMAND` lacks, or raise `Failure` saying what to type."""
+    """Install what `mac COMMAND` lacks, or raise `LabError` saying what to type."""
     lacking = missing(command)
     if lacking:
         install(lacking)
         still = missing(command)
         if still:
-            raise Failure(f"installed {' '.join(still)}, but the programs are still not found on PATH",
+            raise LabError(f"installed {' '.join(still)}, but the programs are still not found on PATH",
                           Status.NOT_STARTED)
 
 
 def install(packages: list[str]) -> None:
-    """Install Debian packages without asking; `Failure` with the command to type when that cannot be."""
+    """Install Debian packages without asking; `LabError` with the command to type when that cannot be."""
     names = " ".join(packages)
     if shutil.which("apt-get") is None:
-        raise Failure(f"missing: {names} (Debian's names); install them with your package manager",
+        raise LabError(f"missing: {names} (Debian's names); install them with your package manager",
                       Status.NOT_STARTED)
     by_hand = f"sudo apt-get install --no-install-recommends {names}"
     prefix = _become_root()
     if prefix is None:
-        raise Failure(f"missing system packages; type:  {by_hand}", Status.NOT_STARTED)
+        raise LabError(f"missing system packages; type:  {by_hand}", Status.NOT_STARTED)
     print(f"mac: installing system packages: {names}", file=sys.stderr)
     # The first attempt fails on a machine whose package lists are empty or old.
     if _apt_get(prefix, "install", *packages) != 0:
         _apt_get(prefix, "update")
         if _apt_get(prefix, "install", *packages) != 0:
-            raise Failure(f"could not install {names}; type:  {by_hand}", Status.NOT_STARTED)
+            raise LabError(f"could not install {names}; type:  {by_hand}", Status.NOT_STARTED)
 
 
 def _present(entry: _Entry) -> bool:

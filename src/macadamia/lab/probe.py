@@ -30,7 +30,8 @@ def kernel(code: bytes) -> bytes:
     header = identity + struct.pack("<HHIQQQIHHHHHH", 2, _EM_X86_64, 1, entry, _HEADER, 0, 0, _HEADER,
                                     _PROGRAM_HEADER, 2, 0, 0, 0)
     load = struct.pack("<IIQQQQQQ", _PT_LOAD, 5, _PAGE, entry, entry, len(code), len(code), _PAGE)
-    notes = struct.pack("<IIQQQQQQ", _PT_NOTE, 4, note_offset, note_offset, note_offset, len(note), len(note), 4)
+    place = (note_offset, note_offset, note_offset, len(note), len(note))
+    notes = struct.pack("<IIQQQQQQ", _PT_NOTE, 4, *place, 4)
     return (header + load + notes + note).ljust(_PAGE, b"\0") + code
 
 

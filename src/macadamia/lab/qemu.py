@@ -17,7 +17,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from macadamia.lab.errors import Failure, Status
+from macadamia.lab.errors import LabError, Status
 
 PROGRAM = "qemu-system-x86_64"
 OLDEST_VERSION = (7, 2)
@@ -63,7 +63,7 @@ class Connections:
 
 def command_line(machine: Machine, kernel: Path, initrd: Path | None, connections: Connections) -> list[str]:
     """The whole QEMU command."""
-    line = [_program(), "-no-user-config", "-nodefaults", "-display", "none", "-machine", "q35",
+    line = [program(), "-no-user-config", "-nodefaults", "-display", "none", "-machine", "q35",
             "-accel", machine.accel, "-cpu", "host" if machine.accel == "kvm" else "max",
             "-m", f"{machine.memory_mib}M", "-smp", str(machine.cpus), "-kernel", str(kernel)]
     if initrd is not None:
@@ -72,7 +72,8 @@ def command_line(machine: Machine, kernel: Path, initrd: Path | None, connection
         line += ["-icount", "shift=0,sleep=off", "-seed", "1", "-rtc", "clock=vm,base=2000-01-01"]
     line += ["-chardev", f"{connections.console},id=console", "-serial", "chardev:console",
              "-chardev", f"file,id=log,path={_escape(connections.log)}", "-serial", "chardev:log",
-             "-chardev", f"socket,id=monitor,fd={connections.monitor}", "-mon", "chardev=monitor,mode=control",
+             "-chardev", f"socket,id=monitor,fd={connections.monitor}",
+             "-mon", "chardev=monitor,mode=control",
              "-device", f"isa-debug-exit,iobase={EXIT_PORT:#x},iosize=4",
              # A triple fault or a power-off stops the machine with its registers still readable.
              "-action", "reboot=shutdown,shutdown=pause"]
@@ -83,30 +84,30 @@ def command_line(machine: Machine, kernel: Path, initrd: Path | None, connection
 
 
 def version_of(program: str) -> tuple[int, ...]:
-    """The version that `program --version` prints; `Failure` when it is not a working QEMU."""
+    """The version that `program --version` prints; `LabError` when it is not a working QEMU."""
     try:
         output = subprocess.run([program, "--version"], capture_output=True, text=True, errors="replace",
                                 timeout=20).stdout
     except (OSError, subprocess.SubprocessError) as error:
-        raise Failure(f"{program} does not run: {error}", Status.NOT_STARTED) from None
+        raise LabError(f"{program} does not run: {error}", Status.NOT_STARTED) from None
     match = re.search(r"QEMU emulator version (\d+)\.(\d+)", output)
     if match is None:
-        raise Failure(f"{program} is not a working QEMU: --version does not name one", Status.NOT_STARTED)
+        raise LabError(f"{program} is not a working QEMU: --version does not name one", Status.NOT_STARTED)
     return tuple(int(part) for part in match.groups())
 
 
 def check_version(version: tuple[int, ...]) -> None:
-    """`Failure` when this QEMU lacks what the runner relies on."""
+    """`LabError` when this QEMU lacks what the runner relies on."""
     if version[:2] < OLDEST_VERSION:
-        raise Failure(f"QEMU {version[0]}.{version[1]} is too old: {OLDEST_VERSION[0]}.{OLDEST_VERSION[1]} "
+        raise LabError(f"QEMU {version[0]}.{version[1]} is too old: {OLDEST_VERSION[0]}.{OLDEST_VERSION[1]} "
                       f"or newer is needed (first on PATH: {shutil.which(PROGRAM)})", Status.NOT_STARTED)
 
 
 def choose_accelerator(wanted: str) -> str:
-    """tcg or kvm for `wanted`, which may also be auto; `Failure` when KVM is demanded and cannot be."""
+    """tcg or kvm for `wanted`, which may also be auto; `LabError` when KVM is demanded and cannot be."""
     obstacle = kvm_obstacle()
     if wanted == "kvm" and obstacle is not None:
-        raise Failure(f"KVM cannot be used: {obstacle}", Status.NOT_STARTED)
+        raise LabError(f"KVM cannot be used: {obstacle}", Status.NOT_STARTED)
     return "tcg" if wanted == "tcg" or obstacle is not None else "kvm"
 
 
@@ -126,19 +127,19 @@ def kvm_obstacle() -> str | None:
 
 
 def check_memory(machine: Machine, kernel: Path, initrd_size: int) -> None:
-    """`Failure` when the image and its modules cannot fit in the guest's memory."""
+    """`LabError` when the image and its modules cannot fit in the guest's memory."""
     needed = (_image_end(kernel) + initrd_size) / _MEBIBYTE + ROOM_FOR_KERNEL_MIB
     least = max(SMALLEST_MEMORY_MIB, int(needed) + 1)
     if machine.memory_mib < least:
-        raise Failure(f"too little memory: this kernel with its modules needs at least --memory {least}M",
+        raise LabError(f"too little memory: this kernel with its modules needs at least --memory {least}M",
                       Status.USAGE)
 
 
 def parse_memory(text: str) -> int:
-    """Mebibytes of `512`, `512M` or `2G`; `Failure` for anything else."""
+    """Mebibytes of `512`, `512M` or `2G`; `LabError` for anything else."""
     match = re.fullmatch(r"([0-9]{1,9})([MG]?)(i?B)?", text, re.IGNORECASE)
     if match is None or int(match[1]) == 0:
-        raise Failure(f"--memory {text}: give mebibytes or a size such as 512M or 2G", Status.USAGE)
+        raise LabError(f"--memory {text}: give mebibytes or a size such as 512M or 2G", Status.USAGE)
     return int(match[1]) * (1024 if match[2].upper() == "G" else 1)
 
 
@@ -150,15 +151,16 @@ def _image_end(kernel: Path) -> int:
         size, count = struct.unpack_from("<HH", image, 54)  # e_phentsize, e_phnum
         headers = [struct.unpack_from("<IIQQQQQQ", image, offset + size * index) for index in range(count)]
     except (OSError, struct.error) as error:
-        raise Failure(f"{kernel} is not an ELF64 file: {error}", Status.NOT_STARTED) from None
+        raise LabError(f"{kernel} is not an ELF64 file: {error}", Status.NOT_STARTED) from None
     # p_type 1 is PT_LOAD; fields 4 and 6 are p_paddr and p_memsz.
     return max((header[4] + header[6] for header in headers if header[0] == 1), default=0)
 
 
-def _program() -> str:
+def program() -> str:
+    """The path of QEMU; `LabError` when it is not installed."""
     found = shutil.which(PROGRAM)
     if found is None:
-        raise Failure(f"{PROGRAM} is not installed; mac doctor says how to mend it", Status.NOT_STARTED)
+        raise LabError(f"{PROGRAM} is not installed; mac doctor says how to mend it", Status.NOT_STARTED)
     return found
 
 

@@ -12,7 +12,7 @@ from macadamia.lab import packages, qemu
 from macadamia.lab.build import build_system
 from macadamia.lab.cache import cache_directory
 from macadamia.lab.catalogue import find_system
-from macadamia.lab.errors import Failure, Status
+from macadamia.lab.errors import LabError, Status
 from macadamia.lab.guest import Guest
 from macadamia.lab.initrd import Module, build_initrd
 from macadamia.lab.qemu import Machine
@@ -34,11 +34,11 @@ class Options:
 
 
 def make_machine(*, accel: str, memory: str, cpus: int, icount: bool) -> Machine:
-    """The machine for the options of the command line; `Failure` when they contradict each other."""
+    """The machine for the options of the command line; `LabError` when they contradict each other."""
     if not 1 <= cpus <= qemu.MOST_CPUS:
-        raise Failure(f"--cpus {cpus}: give a number from 1 to {qemu.MOST_CPUS}", Status.USAGE)
+        raise LabError(f"--cpus {cpus}: give a number from 1 to {qemu.MOST_CPUS}", Status.USAGE)
     if icount and accel == "kvm":
-        raise Failure("--icount counts instructions in QEMU's own processor (TCG); drop --accel kvm",
+        raise LabError("--icount counts instructions in QEMU's own processor (TCG); drop --accel kvm",
                       Status.USAGE)
     return Machine(accel=qemu.choose_accelerator("tcg" if icount else accel),
                    memory_mib=qemu.parse_memory(memory), cpus=cpus, icount=icount)
@@ -59,8 +59,11 @@ def run_kernel(kernel: Path, name: str, initrd: bytes, options: Options) -> int:
     log = new_log(name)
     # Input that arrives at the host's pace would undo what --icount is for.
     streams = Streams(source=None if options.machine.icount else standard_input(), follow_log=options.verbose)
-    with Guest(options.machine, kernel, log, initrd=initrd) as guest:
-        ending = run_guest(guest, Limits(options.timeout, SILENCE_SECONDS), streams)
+    try:
+        with Guest(options.machine, kernel, log, initrd=initrd) as guest:
+            ending = run_guest(guest, Limits(options.timeout, SILENCE_SECONDS), streams)
+    except BrokenPipeError:
+        return Status.BROKEN_PIPE
     _tell(ending, log, kernel)
     return ending.status
 
@@ -76,7 +79,7 @@ def new_log(name: str) -> Path:
         log = folder / f"{name}-{stamp}-{os.getpid()}-{next(_run_numbers)}.log"
         log.touch()
     except OSError as error:
-        raise Failure(f"cannot keep a kernel log in {folder}: {error.strerror}") from None
+        raise LabError(f"cannot keep a kernel log in {folder}: {error.strerror}") from None
     return log
 
 

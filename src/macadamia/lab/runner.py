@@ -73,7 +73,7 @@ class Streams:
 
 
 def run_guest(guest: Guest, limits: Limits, streams: Streams) -> Ending:
-    """Run `guest` to its end. KeyboardInterrupt and BrokenPipeError pass through; the caller ends the guest."""
+    """Run `guest` to its end. KeyboardInterrupt and BrokenPipeError pass through."""
     if streams.source is None:
         return _Run(guest, limits, streams).to_the_end()
     with character_input(streams.source):
@@ -193,7 +193,7 @@ class _Run:
         elif self._alive:
             self._end(How.CRASHED, f"QEMU ended with status {code}: {self._complaint()}")
         else:
-            qemu.check_version(qemu.version_of(self._guest.process.args[0]))  # type: ignore[index]
+            qemu.check_version(qemu.version_of(qemu.program()))
             self._end(How.REFUSED, f"QEMU did not start the machine: {self._complaint()}")
 
     def _drain(self) -> None:

@@ -19,7 +19,7 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
 from macadamia.lab.catalogue import SOURCES
-from macadamia.lab.errors import Failure, Status
+from macadamia.lab.errors import LabError, Status
 
 _REPOSITORY = SOURCES.parent
 
@@ -73,11 +73,11 @@ class Symbols:
 
     @classmethod
     def load(cls, path: Path) -> "Symbols":
-        """Open `path`; `Failure` when it is not an ELF file."""
+        """Open `path`; `LabError` when it is not an ELF file."""
         try:
             return cls(path, ELFFile(path.open("rb")))
         except (OSError, ELFError) as error:
-            raise Failure(f"{path} is not a readable ELF file: {error}", Status.USAGE) from None
+            raise LabError(f"{path} is not a readable ELF file: {error}", Status.USAGE) from None
 
     @cached_property
     def functions(self) -> list[Function]:
@@ -111,7 +111,8 @@ class Symbols:
                 if state is None:
                     continue
                 if previous is not None and previous.line and state.address > previous.address:
-                    rows.append(Row(previous.address, state.address, files.get(previous.file, ""), previous.line))
+                    file = files.get(previous.file, "")
+                    rows.append(Row(previous.address, state.address, file, previous.line))
                 previous = None if state.end_sequence else state
         return sorted(rows, key=lambda row: row.start)
 
@@ -185,9 +186,9 @@ def _covers(die: DIE, address: int) -> bool:
 
 def _ranges(die: DIE) -> list[tuple[int, int]]:
     """The address ranges of `die` (DWARF 5, section 2.17.3)."""
-    unit = die.cu
+    unit: Any = die.cu
     base = _number(unit.get_top_DIE(), "DW_AT_low_pc")
-    lists = unit.dwarfinfo.range_lists()
+    lists: Any = unit.dwarfinfo.range_lists()
     ranges = []
     for entry in lists.get_range_list_at_offset(die.attributes["DW_AT_ranges"].value, cu=unit):
         if hasattr(entry, "base_address"):
@@ -213,8 +214,9 @@ def _number(die: DIE, attribute: str) -> int:
 
 
 def _unit_files(die: DIE) -> dict[int, str]:
-    program = die.cu.dwarfinfo.line_program_for_CU(die.cu)
-    return _file_names(die.cu, program) if program is not None else {}
+    unit: Any = die.cu
+    program = unit.dwarfinfo.line_program_for_CU(unit)
+    return _file_names(unit, program) if program is not None else {}
 
 
 def _file_names(unit: Any, program: Any) -> dict[int, str]:
