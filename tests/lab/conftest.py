@@ -39,7 +39,8 @@ class Laboratory:
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-P", str(FAKE_MAC), str(self.sources), *arguments]
 
-    def mac(self, *arguments: str, text: str | None = None, **changes: str) -> subprocess.CompletedProcess[str]:
+    def mac(self, *arguments: str, text: str | None = None,
+            **changes: str) -> "subprocess.CompletedProcess[str]":
         """Run `mac ARGUMENTS` to its end with `text` as standard input (none: /dev/null)."""
         source: dict[str, object] = {"stdin": subprocess.DEVNULL} if text is None else {"input": text}
         return subprocess.run(self.command(*arguments), capture_output=True, text=True, timeout=60,

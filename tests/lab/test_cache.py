@@ -144,7 +144,7 @@ def test_no_space_is_one_clear_line(tmp_path: Path):
         return []
 
     with pytest.raises(LabError, match=r"^no space left for the build cache .* set MACADAMIA_CACHE"):
-        cache.build(System("a", "macadamia.systems.a", tmp_path / "a.py", ""), "checked", lambda: compile_program)
+        cache.build(System("a", "a", tmp_path / "a.py", ""), "checked", lambda: compile_program)
     assert list((tmp_path / "cache" / "objects").iterdir()) == []
 
 

@@ -96,14 +96,15 @@ def test_a_panic_is_reported(lab):
     lab.write("panics", panic)
     done = lab.mac("run", "panics")
     assert done.returncode == Status.CRASHED
-    assert done.stderr.startswith("mac: the kernel panicked\nkernel panic: out of frames\n    at kernel.py:12")
+    assert done.stderr.startswith("mac: the kernel panicked\nkernel panic: out of frames\n    at kernel.py")
     assert "   rax 0x000000000000002a" in done.stderr
     assert "called from, innermost first\n    0x0000000000101010  (unknown)\n" in done.stderr
     assert "    starting\n" in done.stderr
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_signals_end_the_guest(lab, wait_until: Callable[..., bool], number: int, status: int):
+@pytest.mark.parametrize(("number", "status"),
+                         [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_signals_end_the_guest(lab, number: int, status: int):
     lab.write("hangs", ALIVE_THEN_HANGS)
     running = lab.start("run", "hangs")
     assert running.stdout.readline() == "alive\n"
@@ -135,7 +136,7 @@ def test_killing_the_runner_kills_the_guest(lab, wait_until: Callable[..., bool]
 
 
 def test_a_reader_that_leaves_ends_the_guest_quietly(lab):
-    lab.write("chatters", "say(COM1, 'x' * 2000) + b'\\xe9' + (-16000 - 5 + 2000).to_bytes(4, 'little', signed=True)")
+    lab.write("chatters", "say(COM1, 'x' * 100) + b'\\xe9' + (-705).to_bytes(4, 'little', signed=True)")
     running = lab.start("run", "chatters", "--timeout", "20")
     running.stdout.close()
     assert running.stderr.read() == ""
@@ -188,8 +189,8 @@ def test_bad_command_lines_are_one_clear_line(lab, arguments: list[str], complai
     assert complaint is None or done.stderr == complaint + "\n"
 
 
-@pytest.mark.parametrize("arguments", [["run"], ["frobnicate"], ["run", "hello", "--frob"], ["build", "a", "b"],
-                                       ["run", "hello", "--cpus", "many"]])
+@pytest.mark.parametrize("arguments", [["run"], ["frobnicate"], ["run", "hello", "--frob"],
+                                       ["build", "a", "b"], ["run", "hello", "--cpus", "many"]])
 def test_usage_errors_are_one_line(lab, arguments: list[str]):
     done = lab.mac(*arguments)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (Status.USAGE, "", 1)

@@ -1,0 +1,1 @@
+"""What benchmark suites (`lab/bench_SUITE.py`) share: rows, tables, and ways to measure."""
