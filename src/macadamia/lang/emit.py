@@ -1,0 +1,234 @@
+"""From the typed tree to LLVM's textual form (LLVM 22, opaque pointers).
+
+One module per program. Functions are internal, so that LLVM inlines and drops them as it likes; roots,
+exported functions and exported statics keep their symbols. Symbols are the dotted Python names, quoted.
+The text has no undefined behaviour that kernel Python does not have; how is told where it is done
+(emit_arithmetic, emit_expressions).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from macadamia.lang import (
+    emit_arithmetic,
+    emit_assembly,
+    emit_expressions,
+    emit_intrinsics,
+    emit_statements,
+    tree,
+)
+from macadamia.lang.debuginfo import DebugInfo
+from macadamia.lang.emit_code import Code, ExpressionTable
+from macadamia.lang.emit_statics import StaticsWriter
+from macadamia.lang.emit_types import STRING, escaped, llvm_type, quoted
+from macadamia.lang.traps import TrapKind
+from macadamia.lang.types import NEVER
+
+Profile = Literal["checked", "release"]
+Target = Literal["bare", "user", "jit"]
+
+# x86-64 System V; LLVM verifies that it agrees with the target machine's own.
+DATA_LAYOUT = "e-m:e-p270:32:32-p271:32:32-p272:64:64-i64:64-i128:128-f80:128-n8:16:32:64-S128"
+TRIPLES: dict[Target, str] = {
+    "bare": "x86_64-unknown-none-elf",
+    "user": "x86_64-unknown-none-elf",
+    "jit": "x86_64-unknown-linux-gnu",
+}
+JIT_TRAP = '@"macadamia.trap"'  # jit: leaves compiled code; (kind, message, file, line)
+
+# Frame pointers let a panic walk the stack by rbp. Address 0 can be read: what a null pointer does in release
+# is left to the page tables, not to the optimiser. LLVM would make strlen of loops, and there is no libc.
+_COMMON = 'nounwind null_pointer_is_valid "frame-pointer"="all" "no-builtin-strlen" "no-builtin-wcslen"'
+# Interrupts arrive on the kernel's own stack, and the FPU belongs to the threads.
+_BARE = " noredzone noimplicitfloat"
+
+_EXPRESSIONS: ExpressionTable = {
+    **emit_expressions.TABLE,
+    **emit_arithmetic.TABLE,
+    **emit_intrinsics.TABLE,
+    **emit_assembly.TABLE,
+}
+
+
+@dataclass(frozen=True)
+class EmitOptions:
+    """What to emit. `source_root` is cut off from the file names that panics print."""
+
+    profile: Profile = "checked"
+    target: Target = "bare"
+    debug: bool = True
+    source_root: str = ""
+
+
+class Module:
+    """What the functions of one module share: texts, symbols, trap stubs."""
+
+    def __init__(self, program: tree.Program, options: EmitOptions) -> None:
+        self.program = program
+        self.options = options
+        self.target = options.target
+        self.checked = options.profile == "checked"
+        self.metadata: list[str] = []
+        self.unlikely = self.add_metadata('!{!"branch_weights", i32 1048576, i32 1}')
+        self.debug = DebugInfo(self, options) if options.debug else None
+        self._texts: dict[str, str] = {}
+        self._stops: dict[tuple[TrapKind, str, str], str] = {}
+        self._definitions: list[str] = []
+        self._statics = StaticsWriter(self, program)
+        self._roots = set(map(id, program.roots))
+        self._handles = {id(function): address for address, function in program.function_addresses.items()}
+
+    def add_metadata(self, text: str) -> str:
+        self.metadata.append(text)
+        return f"!{len(self.metadata) - 1}"
+
+    # Symbols
+
+    def symbol(self, function: tree.Function) -> str:
+        return "@" + quoted(function.exported or function.symbol)
+
+    def function_pointer(self, function: tree.Function) -> str:
+        """The value of a function used as a value; in jit the number that stands for it in CPython's memory."""
+        if self.target == "jit" and id(function) in self._handles:
+            return f"inttoptr (i64 {self._handles[id(function)]} to ptr)"
+        return self.symbol(function)
+
+    def callable_pointer(self, code: Code, address: str, place: tree.Place) -> str:
+        """What to call for the function pointer `address`."""
+        if self.target != "jit":
+            return address
+        return code.emit(f'call ptr @"macadamia.function_at"(ptr {address})', place)
+
+    def static_pointer(self, static: tree.Static) -> str:
+        """The address of a static; for jit it lies in the memory it shares with CPython."""
+        if self.target == "jit":
+            return f"inttoptr (i64 {static.address} to ptr)"
+        return self._statics.symbol(static)
+
+    def text(self, value: str) -> str:
+        """A constant text as an operand of type STRING."""
+        name = self._texts.get(value)
+        if name is None:
+            name = self._texts[value] = f'@"text.{len(self._texts)}"'
+            contents = f'[{len(value)} x i8] c"{escaped(value)}"'
+            self._definitions.append(f"{name} = private unnamed_addr constant {contents}, align 1")
+        return f"{{ ptr {name}, i64 {len(value)} }}"
+
+    # Stopping
+
+    def stop(self, kind: TrapKind, message: str, file: str) -> str:
+        """A function of the line number that stops the program: one for each message and file, so that a
+        check costs a compare, a branch and, out of the way, a call with one argument."""
+        key = (kind, message, file)
+        name = self._stops.get(key)
+        if name is None:
+            name = self._stops[key] = f'@"macadamia.stop.{len(self._stops)}"'
+            self._definitions.append(self._stop_definition(name, kind, message, file))
+        return name
+
+    def _stop_definition(self, name: str, kind: TrapKind, message: str, file: str) -> str:
+        texts = f"{STRING} {self.text(message)}, {STRING} {self.text(self._shown(file))}, i32 %line"
+        call = []
+        if self.target == "jit":
+            number = list(TrapKind).index(kind)
+            call = [f"  call void {JIT_TRAP}(i32 {number}, {texts})"]
+        elif self.program.panic_handler is not None:
+            call = [f"  call void {self.symbol(self.program.panic_handler)}({texts})"]
+        head = f"define internal void {name}(i32 %line) cold noinline noreturn #0 {{"
+        return "\n".join([head, *call, "  call void @llvm.trap()", "  unreachable", "}"])
+
+    def _shown(self, file: str) -> str:
+        return file.removeprefix(self.options.source_root).lstrip("/") if self.options.source_root else file
+
+    # Functions
+
+    def function(self, function: tree.Function) -> str:
+        """The definition of a function, or the declaration of one that Python implements (jit)."""
+        parameters = ", ".join([llvm_type(local.type) for local in function.parameters])
+        signature = f"{llvm_type(function.result)} {self.symbol(function)}({parameters})"
+        if function.callback is not None:
+            return f"declare {signature}"
+        if function.naked:
+            return self._naked(function, signature)
+        code = Code(self, function, _EXPRESSIONS, emit_statements.TABLE)
+        code.run(function.body)
+        if code.reachable:
+            self._fall_off(code, function)
+        return code.text(f"define {self._linkage(function)}{signature} {self._traits(function)}{self._scope(code)}")
+
+    def _fall_off(self, code: Code, function: tree.Function) -> None:
+        """The end of the body: a return of None; a trap where the checker has shown that it is not reached."""
+        if llvm_type(function.result) == "void" and function.result != NEVER:
+            code.leave("void", function.place)
+        else:
+            code.do("call void @llvm.trap()", function.place)
+            code.finish("unreachable", function.place)
+
+    def _naked(self, function: tree.Function, signature: str) -> str:
+        """A body of assembly only: no frame, no return that is not written."""
+        bare = tree.Function(function.symbol, function.place, [], function.result)
+        code = Code(self, bare, _EXPRESSIONS, emit_statements.TABLE)
+        code.run(function.body)
+        if code.reachable:
+            code.finish("unreachable", function.place)
+        head = f"define {self._linkage(function)}{signature} naked {self._traits(function)}{self._scope(code)}"
+        return code.text(head)
+
+    def _linkage(self, function: tree.Function) -> str:
+        visible = function.exported is not None or id(function) in self._roots
+        return "" if visible else "internal "
+
+    def _traits(self, function: tree.Function) -> str:
+        traits = ["#0"]
+        if function.inline:
+            traits.append("alwaysinline")
+        if function.noinline or function.naked:
+            traits.append("noinline")
+        if function.cold:
+            traits.append("cold")
+        if function.section and self.target != "jit":
+            traits.append(f"section {quoted(function.section)}")
+        return " ".join(traits)
+
+    @staticmethod
+    def _scope(code: Code) -> str:
+        return "" if code.scope is None else f" !dbg {code.scope.node}"
+
+    # The whole
+
+    def render(self) -> str:
+        functions = [self.function(function) for function in self.program.functions]
+        statics = self._statics.definitions() if self.target != "jit" else []
+        lines = [f'target datalayout = "{DATA_LAYOUT}"', f'target triple = "{TRIPLES[self.target]}"']
+        lines += [f'module asm "{escaped(text)}"' for text in self.program.assembly]
+        if self.target == "jit":
+            lines += self._jit_support()
+        lines += [*statics, *self._definitions, *functions]
+        lines.append(f"attributes #0 = {{ {_COMMON}{_BARE if self.target == 'bare' else ''} }}")
+        if self.debug:
+            lines += self.debug.module_lines()
+        lines += [f"!{number} = {text}" for number, text in enumerate(self.metadata)]
+        return "\n".join(lines) + "\n"
+
+    def _jit_support(self) -> list[str]:
+        """What jit provides by address, and the way from a function's number in memory to its code."""
+        known = self.program.function_addresses
+        cases = " ".join(f"i64 {address}, label %f{address}" for address in known)
+        return [
+            f"declare void {JIT_TRAP}(i32, {STRING}, {STRING}, i32) noreturn",
+            '@"macadamia.stack_top" = external global i64',
+            '@"macadamia.stack_end" = external global i64',
+            'define internal ptr @"macadamia.function_at"(ptr %0) nounwind {',
+            "  %address = ptrtoint ptr %0 to i64",
+            f"  switch i64 %address, label %other [ {cases} ]",
+            *(f"f{address}:\n  ret ptr {self.symbol(function)}" for address, function in known.items()),
+            "other:\n  ret ptr %0",
+            "}",
+        ]
+
+
+def emit(program: tree.Program, options: EmitOptions) -> str:
+    """LLVM text of the whole program."""
+    return Module(program, options).render()
