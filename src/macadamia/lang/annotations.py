@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Self, TypeVar
 
 from macadamia.lang.types import (
+    AnnotationError,
     BOOL,
     NEVER,
     NONE,
@@ -47,7 +48,7 @@ class TypeForm:
         return self._make(*key) if isinstance(key, tuple) else self._make(key)
 
     def __call__(self, *_arguments: object) -> Any:
-        raise TypeError(f"{self.__name__} needs its parameters: write {self}")
+        raise AnnotationError(f"{self.__name__} needs its parameters: write {self}")
 
     def __repr__(self) -> str:
         return f"{self.__name__}[{self._parameters}]"
@@ -79,7 +80,7 @@ class Scope:
         try:
             return eval(text, dict(self.module), self.names)
         except Exception as error:
-            raise TypeError(f"the annotation {text!r} cannot be evaluated: {error}") from error
+            raise AnnotationError(f"the annotation {text!r} cannot be evaluated: {error}") from error
 
 
 def class_scope(definition: type, owner: type | None = None) -> Scope:
@@ -138,7 +139,7 @@ def resolve_annotation(annotation: Any, scope: Any = None) -> Type:
         return resolve_variable(annotation, scope)
     if annotation is Self:
         if scope.owner is None:
-            raise TypeError("Self has a meaning in a class only")
+            raise AnnotationError("Self has a meaning in a class only")
         return resolve_annotation(scope.owner)
     if annotation in (typing.NoReturn, typing.Never):
         return NEVER
@@ -147,14 +148,14 @@ def resolve_annotation(annotation: Any, scope: Any = None) -> Type:
     if typing.get_origin(annotation) is collections.abc.Callable:
         parameters, result = typing.get_args(annotation)
         if parameters is ...:
-            raise TypeError("Callable[..., R] has no signature: write Callable[[A, B], R]")
+            raise AnnotationError("Callable[..., R] has no signature: write Callable[[A, B], R]")
         items = tuple(resolve_annotation(item, scope) for item in parameters)
         return FunctionType(items, resolve_annotation(result, scope))
     if typing.get_origin(annotation) is tuple:
         return resolve_tuple(typing.get_args(annotation), scope)
     if isinstance(annotation, type):
         return resolve_class(annotation, scope)
-    raise TypeError(f"{annotation!r} is not a type of kernel Python")
+    raise AnnotationError(f"{annotation!r} is not a type of kernel Python")
 
 
 def resolve_form(type_: Type, scope: Scope) -> Type:
@@ -198,7 +199,7 @@ def resolve_variable(variable: TypeVar, scope: Scope) -> Type:
     argument = scope.arguments.get(variable, variable)
     if argument is variable:
         name = getattr(scope.owner, "__name__", "the class")
-        raise TypeError(f"{variable.__name__} is not bound here: write {name}[...] with a type in the brackets")
+        raise AnnotationError(f"{variable.__name__} is not bound here: write {name}[...] with a type in the brackets")
     return resolve_annotation(argument, scope)
 
 
@@ -206,12 +207,12 @@ def resolve_union(annotation: Any, scope: Scope) -> Type:
     parts = [part for part in typing.get_args(annotation) if part is not type(None)]
     if len(parts) == 1:
         return resolve_annotation(parts[0], scope) | None
-    raise TypeError(f"{annotation} is not a type: only `| None` is, after a pointer")
+    raise AnnotationError(f"{annotation} is not a type: only `| None` is, after a pointer")
 
 
 def resolve_tuple(items: tuple[Any, ...], scope: Scope) -> Type:
     if not items or ... in items:
-        raise TypeError("a tuple has a fixed number of items: write tuple[A, B]")
+        raise AnnotationError("a tuple has a fixed number of items: write tuple[A, B]")
     return TupleType(tuple(resolve_annotation(item, scope) for item in items))
 
 
@@ -234,7 +235,7 @@ def resolve_class(class_: type, scope: Scope) -> Type:
     if class_ is str:
         return STRING
     if issubclass(class_, enum.Enum) and not isinstance(getattr(class_, "__kernel_type__", None), EnumType):
-        raise TypeError(f"the enum {class_.__name__} has no size: decorate it with @storage(u8) or another integer")
+        raise AnnotationError(f"the enum {class_.__name__} has no size: decorate it with @storage(u8) or another integer")
     if is_open(class_):
         from macadamia.lang.structs import substitute
 
@@ -242,7 +243,7 @@ def resolve_class(class_: type, scope: Scope) -> Type:
     type_ = getattr(class_, "__kernel_type__", None)
     if isinstance(type_, Type):
         return type_
-    raise TypeError(INSTEAD.get(class_, f"{class_.__name__} is not a type of kernel Python: derive it from Struct"))
+    raise AnnotationError(INSTEAD.get(class_, f"{class_.__name__} is not a type of kernel Python: derive it from Struct"))
 
 
 def resolve_function_annotations(
@@ -263,9 +264,9 @@ def resolve_function_annotations(
         elif index == 0 and owner is not None:
             parameters[name] = self_type(owner)
         else:
-            raise TypeError(f"parameter {name} of {plain.__qualname__} has no type: write {name}: u64")
+            raise AnnotationError(f"parameter {name} of {plain.__qualname__} has no type: write {name}: u64")
     if "return" not in annotations:
-        raise TypeError(f"{plain.__qualname__} has no result type: write -> None or another type")
+        raise AnnotationError(f"{plain.__qualname__} has no result type: write -> None or another type")
     return parameters, resolved(annotations["return"], scope, "the result")
 
 
@@ -273,7 +274,7 @@ def resolved(annotation: Any, scope: Scope, what: str) -> Type:
     try:
         return resolve_annotation(annotation, scope)
     except TypeError as error:
-        raise TypeError(f"{what}: {error}") from None
+        raise AnnotationError(f"{what}: {error}") from None
 
 
 def self_type(owner: Any) -> Type:

@@ -13,6 +13,7 @@ from macadamia.lang.integers import CLASSES
 from macadamia.lang.memory import check_alignment, enum_member, load, make_static, memory, store
 from macadamia.lang.pointers import Address, moved, place, pointer_value
 from macadamia.lang.types import (
+    AnnotationError,
     BoolType,
     EnumType,
     Field,
@@ -160,9 +161,9 @@ def field_type(name: str, annotation: Any, scope: Scope) -> Type:
     try:
         type_ = resolve_annotation(annotation, scope)
     except TypeError as error:
-        raise TypeError(f"field {name} of {scope.owner.__name__}: {error}") from None
+        raise AnnotationError(f"field {name} of {scope.owner.__name__}: {error}") from None
     if isinstance(type_, NoneType | NeverType | TupleType):
-        raise TypeError(f"field {name} of {scope.owner.__name__}: {type_} cannot lie in memory")
+        raise AnnotationError(f"field {name} of {scope.owner.__name__}: {type_} cannot lie in memory")
     return type_
 
 

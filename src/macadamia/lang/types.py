@@ -16,6 +16,10 @@ from typing import Any
 WORD = 8  # bytes in a pointer and in u64: the only targets are 64-bit
 
 
+class AnnotationError(TypeError):
+    """An annotation or layout that has no meaning; the text says what to write instead."""
+
+
 class Type:
     """A kernel Python type. `size` and `alignment` are in bytes."""
 
@@ -409,9 +413,9 @@ def lay_out(
             continue
         offset = round_up((end_bit + 7) // 8, own_alignment) if request.offset is None else request.offset
         if offset * 8 < end_bit:
-            raise TypeError(f"field {name} at offset {offset} overlaps the field before it")
+            raise AnnotationError(f"field {name} at offset {offset} overlaps the field before it")
         if offset % own_alignment:
-            raise TypeError(f"field {name} at offset {offset} is not aligned to {own_alignment}")
+            raise AnnotationError(f"field {name} at offset {offset} is not aligned to {own_alignment}")
         fields.append(Field(name, type_, offset))
         end_bit = (offset + type_.size) * 8
     return tuple(fields), round_up((end_bit + 7) // 8, alignment), alignment

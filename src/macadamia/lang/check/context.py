@@ -16,7 +16,7 @@ from macadamia.lang.annotations import resolve_annotation
 
 from macadamia.lang import tree
 from macadamia.lang.diagnostics import Problem, at_node
-from macadamia.lang.types import LiteralType, PointerType, Type
+from macadamia.lang.types import AnnotationError, LiteralType, PointerType, Type
 
 if TYPE_CHECKING:
     from macadamia.lang.check.program import ProgramChecker
@@ -132,6 +132,10 @@ class Context:
                 self.report(problem)
                 self.poison_targets(node)
                 continue
+            except AnnotationError as error:  # a struct laid out on its first use
+                self.report(self.problem(node, str(error)))
+                self.poison_targets(node)
+                continue
             if reachable:
                 result += checked
         return result
@@ -222,7 +226,7 @@ class Context:
         """The type that a type expression (an annotation, the argument of sizeof, ...) names."""
         try:
             return resolve_annotation(self.evaluate(node), self.owner)
-        except TypeError as error:
+        except AnnotationError as error:
             raise self.problem(node, str(error)) from None
 
 

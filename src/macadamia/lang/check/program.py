@@ -7,6 +7,7 @@ method it is (`self` has another type there); the errors of all functions are ga
 from __future__ import annotations
 
 import ast
+import inspect
 import types as python_types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -251,7 +252,9 @@ def symbol_of(instance: Instance) -> str:
 def no_source(instance: Instance) -> Diagnostic:
     place = instance.tree.place
     name = instance.python.__qualname__
-    if name.endswith("<lambda>"):
+    if instance.python.__code__.co_flags & inspect.CO_COROUTINE:
+        message, help_ = "an async function cannot be compiled", "write a loop or an explicit state machine"
+    elif name.endswith("<lambda>"):
         message, help_ = "a lambda cannot be compiled", "define a function at module level and name it"
     else:
         message, help_ = f"the source of {name} cannot be read", "compiled functions come from source files"
