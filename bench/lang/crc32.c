@@ -1,5 +1,5 @@
-/* CRC-32 over a table, as src/macadamia/examples/crc32.py. The table is constant there; here `crc_table.h`,
-   which the bench command writes, holds it, as C programs keep it too. */
+/* CRC-32 over a table, as src/macadamia/examples/crc32.py, whose import makes the table; here it is constant too,
+   in a header that the benchmark writes (lab/measure/freestanding.py). */
 
 #include "measured.h"
 

@@ -1,6 +1,6 @@
 """CRC-32 (IEEE 802.3, reflected polynomial 0xEDB88320), one byte at a time over a table made at import time."""
 
-from macadamia.lang import Array, Ptr, constant, range, u8, u32, u64
+from macadamia.lang import Ptr, constant, range, u8, u32, u64
 
 POLYNOMIAL = 0xEDB88320
 VALUES_OF_A_BYTE = 256
@@ -13,7 +13,7 @@ def remainder(byte: int) -> int:
     return byte
 
 
-TABLE = constant(Array[u32, VALUES_OF_A_BYTE], [remainder(int(byte)) for byte in range(VALUES_OF_A_BYTE)])
+TABLE = constant(u32, [remainder(int(byte)) for byte in range(VALUES_OF_A_BYTE)])
 
 
 def crc32(data: Ptr[u8], count: u64) -> u32:

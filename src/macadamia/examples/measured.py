@@ -302,3 +302,4 @@ def list_walk_result() -> u64:
 
 
 CASES = ("sort", "crc32", "hash_table", "red_black_tree", "page_walk", "copy", "bit_scan", "list_walk")
+STAGES = ("setup", "run", "result")

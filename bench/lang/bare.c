@@ -6,9 +6,6 @@
 #define DEBUG_CONSOLE_PORT 0xE9
 #define EXIT_PORT 0xF4 /* isa-debug-exit */
 
-uint64_t random_state;
-uint64_t outcome;
-
 struct side {
     const char *system;
     void (*setup)(void);

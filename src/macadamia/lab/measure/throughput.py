@@ -1,0 +1,97 @@
+"""How fast the compiler reads kernel Python: source lines per second, before LLVM.
+
+The measured program is the examples, copied under new names often enough to have the size of a kernel: code that
+people wrote, with structs, methods, loops and tables in their natural proportions. Importing it, which runs ordinary
+Python, is not counted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from macadamia.lab.catalogue import SOURCES
+
+EXAMPLES = SOURCES / "macadamia" / "examples"
+COPIES = 10
+PACKAGE = "macadamia_copies"
+ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """Seconds that each stage took for `lines` lines of source; the best of some rounds."""
+
+    lines: int
+    check: float
+    emit: float
+    optimise: float
+
+
+def measure() -> Throughput:
+    """Compile the copies several times."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="macadamia-") as name:
+        folder = Path(name)
+        lines = write_copies(folder)
+        with importable(folder):
+            roots = import_roots()
+            rounds = [compile_once(roots) for _ in range(ROUNDS)]
+    check, emit, optimise = (min(times) for times in zip(*rounds, strict=True))
+    return Throughput(lines, check, emit, optimise)
+
+
+def write_copies(folder: Path) -> int:
+    """Write the packages copy0, copy1, ... and count their lines."""
+    lines = 0
+    for copy in range(COPIES):
+        target = folder / PACKAGE / f"copy{copy}"
+        target.mkdir(parents=True)
+        for source in sorted(EXAMPLES.glob("*.py")):
+            text = source.read_text()
+            text = text.replace("macadamia.examples", f"{PACKAGE}.copy{copy}").replace('("python_', f'("copy{copy}_')
+            (target / source.name).write_text(text)
+            lines += text.count("\n")
+    return lines
+
+
+@contextmanager
+def importable(folder: Path) -> Iterator[None]:
+    """`folder` on the path of imports, and nothing left of what was imported from it."""
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        for name in [name for name in sys.modules if name.startswith(PACKAGE)]:
+            del sys.modules[name]
+
+
+def import_roots() -> list[Callable[..., Any]]:
+    """The functions from which everything in the copies is reached."""
+    modules = [importlib.import_module(f"{PACKAGE}.copy{copy}.measured") for copy in range(COPIES)]
+    return [getattr(module, f"{case}_{stage}") for module in modules for case in module.CASES for stage in module.STAGES]
+
+
+def compile_once(roots: list[Callable[..., Any]]) -> tuple[float, float, float]:
+    """Seconds in the checker, the emitter and LLVM."""
+    from macadamia.lang.backend import BackendOptions, compile_object
+    from macadamia.lang.check.program import check_program
+    from macadamia.lang.emit import EmitOptions, emit
+
+    times = [time.perf_counter()]
+    program = check_program(roots)
+    times.append(time.perf_counter())
+    text = emit(program, EmitOptions())
+    times.append(time.perf_counter())
+    compile_object(text, BackendOptions())
+    times.append(time.perf_counter())
+    check, emitted, optimised = (after - before for before, after in zip(times, times[1:], strict=False))
+    return check, emitted, optimised
