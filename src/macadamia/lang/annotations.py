@@ -199,7 +199,9 @@ def resolve_variable(variable: TypeVar, scope: Scope) -> Type:
     argument = scope.arguments.get(variable, variable)
     if argument is variable:
         name = getattr(scope.owner, "__name__", "the class")
-        raise AnnotationError(f"{variable.__name__} is not bound here: write {name}[...] with a type in the brackets")
+        raise AnnotationError(
+            f"{variable.__name__} is not bound here: write {name}[...] with a type in the brackets"
+        )
     return resolve_annotation(argument, scope)
 
 
@@ -235,7 +237,9 @@ def resolve_class(class_: type, scope: Scope) -> Type:
     if class_ is str:
         return STRING
     if issubclass(class_, enum.Enum) and not isinstance(getattr(class_, "__kernel_type__", None), EnumType):
-        raise AnnotationError(f"the enum {class_.__name__} has no size: decorate it with @storage(u8) or another integer")
+        raise AnnotationError(
+            f"the enum {class_.__name__} has no size: decorate it with @storage(u8) or another integer"
+        )
     if is_open(class_):
         from macadamia.lang.structs import substitute
 
@@ -243,7 +247,9 @@ def resolve_class(class_: type, scope: Scope) -> Type:
     type_ = getattr(class_, "__kernel_type__", None)
     if isinstance(type_, Type):
         return type_
-    raise AnnotationError(INSTEAD.get(class_, f"{class_.__name__} is not a type of kernel Python: derive it from Struct"))
+    raise AnnotationError(
+        INSTEAD.get(class_, f"{class_.__name__} is not a type of kernel Python: derive it from Struct")
+    )
 
 
 def resolve_function_annotations(

@@ -11,7 +11,18 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, SupportsIndex, TypeGuard, TypeVar, cast, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Generic,
+    Self,
+    SupportsIndex,
+    TypeGuard,
+    TypeVar,
+    cast,
+    overload,
+)
 
 from macadamia.lang.traps import Trap, TrapKind
 from macadamia.lang.types import INTEGERS, IntType, NewType

@@ -46,7 +46,9 @@ class Struct(Address):
 
     __slots__ = ()
     __kernel_type__: ClassVar[StructType]
-    __kernel_type_arguments__: ClassVar[Mapping[Any, Any]] = {}  # what its type variables mean, its bases' too
+    __kernel_type_arguments__: ClassVar[
+        Mapping[Any, Any]
+    ] = {}  # what its type variables mean, its bases' too
     __kernel_origin__: ClassVar[Any]  # of a specialisation: the generic class
     __parameters__: ClassVar[tuple[Any, ...]]  # type variables that are still open
 
@@ -68,7 +70,9 @@ class Struct(Address):
         """`List[Thread]`: the subclass whose type variables are bound, one for each choice of arguments."""
         arguments = arguments if isinstance(arguments, tuple) else (arguments,)
         if len(arguments) != len(cls.__parameters__):
-            raise TypeError(f"{cls.__name__} takes {len(cls.__parameters__)} type arguments, not {len(arguments)}")
+            raise TypeError(
+                f"{cls.__name__} takes {len(cls.__parameters__)} type arguments, not {len(arguments)}"
+            )
         return specialise(cls, dict(zip(cls.__parameters__, arguments, strict=True)))
 
     def __getitem__(self, index: SupportsIndex) -> Self:

@@ -24,8 +24,10 @@ class TrapKind(Enum):
 
 
 class Trap(Exception):
-    """A checked program stops here. `str()` of it is the message."""
+    """A checked program stops here. `str()` of it is the message; compiled code knows the file and line too."""
 
-    def __init__(self, kind: TrapKind, message: str | None = None) -> None:
+    def __init__(self, kind: TrapKind, message: str | None = None, *, file: str = "", line: int = 0) -> None:
         super().__init__(kind.value if message is None else message)
         self.kind = kind
+        self.file = file
+        self.line = line
