@@ -16,6 +16,7 @@ from macadamia.lang import (
     emit_assembly,
     emit_expressions,
     emit_intrinsics,
+    emit_jit,
     emit_statements,
     tree,
 )
@@ -23,6 +24,8 @@ from macadamia.lang.debuginfo import DebugInfo
 from macadamia.lang.emit_code import Code, ExpressionTable
 from macadamia.lang.emit_statics import StaticsWriter
 from macadamia.lang.emit_types import STRING, escaped, llvm_type, quoted
+from macadamia.lang.memory import memory
+from macadamia.lang.runtime import MEMORY
 from macadamia.lang.traps import TrapKind
 from macadamia.lang.types import NEVER
 
@@ -36,7 +39,6 @@ TRIPLES: dict[Target, str] = {
     "user": "x86_64-unknown-none-elf",
     "jit": "x86_64-unknown-linux-gnu",
 }
-JIT_TRAP = '@"macadamia.trap"'  # jit: leaves compiled code; (kind, message, file, line)
 
 # Frame pointers let a panic walk the stack by rbp. Address 0 can be read: what a null pointer does in release
 # is left to the page tables, not to the optimiser. LLVM would make strlen of loops, and there is no libc.
@@ -108,7 +110,12 @@ class Module:
         return self._statics.symbol(static)
 
     def text(self, value: str) -> str:
-        """A constant text as an operand of type STRING."""
+        """A constant text as an operand of type STRING; in jit the one CPython has in its memory."""
+        if self.target == "jit":
+            return f"{{ ptr inttoptr (i64 {memory.text(value)} to ptr), i64 {len(value)} }}"
+        return self._private_text(value)
+
+    def _private_text(self, value: str) -> str:
         name = self._texts.get(value)
         if name is None:
             name = self._texts[value] = f'@"text.{len(self._texts)}"'
@@ -129,11 +136,12 @@ class Module:
         return name
 
     def _stop_definition(self, name: str, kind: TrapKind, message: str, file: str) -> str:
-        texts = f"{STRING} {self.text(message)}, {STRING} {self.text(self._shown(file))}, i32 %line"
+        shown = self._private_text(message), self._private_text(self._shown(file))
+        texts = f"{STRING} {shown[0]}, {STRING} {shown[1]}, i32 %line"
         call = []
         if self.target == "jit":
             number = list(TrapKind).index(kind)
-            call = [f"  call void {JIT_TRAP}(i32 {number}, {texts})"]
+            call = [f"  call void {emit_jit.TRAP}(i32 {number}, {texts})"]
         elif self.program.panic_handler is not None:
             call = [f"  call void {self.symbol(self.program.panic_handler)}({texts})"]
         head = f"define internal void {name}(i32 %line) cold noinline noreturn #0 {{"
@@ -145,11 +153,9 @@ class Module:
     # Functions
 
     def function(self, function: tree.Function) -> str:
-        """The definition of a function, or the declaration of one that Python implements (jit)."""
+        """The definition of a function."""
         parameters = ", ".join([llvm_type(local.type) for local in function.parameters])
         signature = f"{llvm_type(function.result)} {self.symbol(function)}({parameters})"
-        if function.callback is not None:
-            return f"declare {signature}"
         if function.naked:
             return self._naked(function, signature)
         code = Code(self, function, _EXPRESSIONS, emit_statements.TABLE)
@@ -199,34 +205,20 @@ class Module:
     # The whole
 
     def render(self) -> str:
-        functions = [self.function(function) for function in self.program.functions]
+        functions = [self.function(item) for item in self.program.functions if item.callback is None]
+        functions += [emit_jit.callback(self, *item) for item in emit_jit.callbacks(self.program)]
         statics = self._statics.definitions() if self.target != "jit" else []
         lines = [f'target datalayout = "{DATA_LAYOUT}"', f'target triple = "{TRIPLES[self.target]}"']
-        lines += [f'module asm "{escaped(text)}"' for text in self.program.assembly]
-        if self.target == "jit":
-            lines += self._jit_support()
+        if self.target == "jit":  # a kernel's boot code has no place in this process
+            lines += emit_jit.support(self)
+        else:
+            lines += [f'module asm "{escaped(text)}"' for text in (MEMORY, *self.program.assembly)]
         lines += [*statics, *self._definitions, *functions]
         lines.append(f"attributes #0 = {{ {_COMMON}{_BARE if self.target == 'bare' else ''} }}")
         if self.debug:
             lines += self.debug.module_lines()
         lines += [f"!{number} = {text}" for number, text in enumerate(self.metadata)]
         return "\n".join(lines) + "\n"
-
-    def _jit_support(self) -> list[str]:
-        """What jit provides by address, and the way from a function's number in memory to its code."""
-        known = self.program.function_addresses
-        cases = " ".join(f"i64 {address}, label %f{address}" for address in known)
-        return [
-            f"declare void {JIT_TRAP}(i32, {STRING}, {STRING}, i32) noreturn",
-            '@"macadamia.stack_top" = external global i64',
-            '@"macadamia.stack_end" = external global i64',
-            'define internal ptr @"macadamia.function_at"(ptr %0) nounwind {',
-            "  %address = ptrtoint ptr %0 to i64",
-            f"  switch i64 %address, label %other [ {cases} ]",
-            *(f"f{address}:\n  ret ptr {self.symbol(function)}" for address, function in known.items()),
-            "other:\n  ret ptr %0",
-            "}",
-        ]
 
 
 def emit(program: tree.Program, options: EmitOptions) -> str:

@@ -83,7 +83,7 @@ class StaticsWriter:
     def _contents(self, static: tree.Static) -> str:
         """Type and value of the initialiser."""
         size = static.type.size
-        content = memory.read(static.address, size)
+        content = memory.bytes_at(static.address, size)
         if not any(content):
             return f"[{size} x i8] zeroinitializer"
         if size in (1, 2, 4, 8) and not isinstance(static.type, PointerType | FunctionType | StructType):
@@ -107,7 +107,7 @@ class StaticsWriter:
         value = int.from_bytes(content[:WORD], "little")
         if isinstance(type_, StringType):
             length = int.from_bytes(content[WORD:], "little")
-            text = memory.read(value, length).decode("ascii") if length else ""
+            text = memory.bytes_at(value, length).decode("ascii") if length else ""
             return f"{{ ptr, i64 }} {self._module.text(text)}"
         if value == 0:
             return "ptr null"

@@ -1,0 +1,136 @@
+"""Kernel Python compiled into this process.
+
+`jit([f, g])` gives a library whose attributes `f` and `g` are called like the functions they were made of.
+Statics and locals lie in the memory that CPython uses (memory.py), so compiled functions, uncompiled ones and
+tests work on the same objects.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from macadamia.lang import tree
+from macadamia.lang.backend import BackendOptions, compile_object
+from macadamia.lang.check.program import Implementations, check_program
+from macadamia.lang.emit import EmitOptions, Profile, emit
+from macadamia.lang.emit_jit import callback_symbol, callbacks, entry_symbol, words
+from macadamia.lang.jit_runtime import FAULTED, RAISED, RETURNED, record, runtime
+from macadamia.lang.jit_values import decode, encode
+from macadamia.lang.memory import memory
+from macadamia.lang.traps import Trap, TrapKind
+from macadamia.lang.types import Type
+
+_PAGE_SIZE = 4096  # faults below are uses of a null pointer
+_CALLBACK = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_uint64))
+_raised: list[BaseException] = []  # the exception of a callback, on its way through compiled frames
+
+
+class Compiled:
+    """One compiled function."""
+
+    def __init__(self, python: Callable[..., Any], function: tree.Function, address: int) -> None:
+        self.__wrapped__ = python
+        self.__name__ = python.__name__
+        self._address = address
+        self._parameters = [local.type for local in function.parameters]
+        self._result = function.result
+        self._first_result = sum(map(words, self._parameters))
+        self._buffer = ctypes.c_uint64 * max(1, self._first_result + words(function.result))
+        self._signature = inspect.signature(python)
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        """Call it with Python values. A stop in compiled code raises Trap."""
+        if keywords or len(arguments) != len(self._parameters):
+            bound = self._signature.bind(*arguments, **keywords)
+            bound.apply_defaults()
+            arguments = bound.args
+        values: list[int] = []
+        for type_, argument in zip(self._parameters, arguments, strict=True):
+            values += encode(type_, argument)
+        buffer = self._buffer(*values)
+        record.stack_top = memory.stack_top
+        status = runtime().enter(self._address, buffer)
+        if status != RETURNED:
+            raise _failure(status)
+        return decode(self._result, iter(buffer[self._first_result :]))
+
+
+def _failure(status: int) -> BaseException:
+    """The exception for a call that did not return."""
+    if status == RAISED:
+        return _raised.pop()
+    if status == FAULTED:
+        address = record.fault_address
+        if address < _PAGE_SIZE:
+            return Trap(TrapKind.NULL, f"None dereferenced: access to {address:#x}")
+        return Trap(TrapKind.BOUNDS, f"access to {address:#x}, where there is no memory")
+    message = ctypes.string_at(record.message, record.message_length).decode()
+    file = ctypes.string_at(record.file, record.file_length).decode()
+    return Trap(list(TrapKind)[record.kind], message, file=file, line=record.line)
+
+
+class Library:
+    """Compiled functions as attributes, by name. `text` is the LLVM text they were made from."""
+
+    def __init__(self, roots: Sequence[Callable[..., Any]], program: tree.Program, text: str, image: bytes) -> None:
+        self.text = text
+        self._callbacks = {
+            callback_symbol(number): _callback(function) for number, function in callbacks(program)
+        }
+        addresses = {
+            name: ctypes.cast(thunk, ctypes.c_void_p).value or 0 for name, thunk in self._callbacks.items()
+        }
+        symbols = [entry_symbol(number) for number in range(len(roots))]
+        runtime().catch_faults()
+        self._code = runtime().link(image, addresses, symbols)
+        for python, function, symbol in zip(roots, program.roots, symbols, strict=True):
+            setattr(self, python.__name__, Compiled(python, function, self._code[symbol]))
+
+    def __getattr__(self, name: str) -> Compiled:
+        raise AttributeError(f"{name} is not among the compiled functions")
+
+
+def _callback(function: tree.Function) -> Any:
+    """The C function behind a Python callable: 0 after a return, 1 after an exception."""
+    python = function.callback
+    assert python is not None
+    parameters: list[Type] = [local.type for local in function.parameters]
+    count = sum(map(words, parameters))
+
+    def call(buffer: Any) -> int:
+        saved, top = memory.stack_top, record.stack_top
+        memory.stack_top = top
+        try:
+            given = iter(buffer[:count])
+            result = python(*[decode(type_, given) for type_ in parameters])
+            for index, word in enumerate(encode(function.result, result)):
+                buffer[count + index] = word
+        except BaseException as error:
+            _raised.append(error)
+            return 1
+        finally:
+            memory.stack_top, record.stack_top = saved, top
+        return 0
+
+    return _CALLBACK(call)
+
+
+def jit(
+    functions: Sequence[Callable[..., Any]],
+    implementations: Implementations = (),
+    profile: Profile = "checked",
+    optimize: int = 2,
+    *,
+    debug: bool = False,
+) -> Library:
+    """Compile `functions` and what they reach. Raises CompileErrors.
+
+    `implementations` bind interfaces: to kernel functions, which are compiled too, or to plain Python callables.
+    """
+    program = check_program(functions, implementations)
+    text = emit(program, EmitOptions(profile, "jit", debug))
+    image = compile_object(text, BackendOptions("jit", optimize))
+    return Library(functions, program, text, image)
