@@ -17,11 +17,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, Self, TypeVar
 
 from macadamia.lang.types import (
-    AnnotationError,
     BOOL,
     NEVER,
     NONE,
     STRING,
+    AnnotationError,
     ArrayType,
     AtomicType,
     EnumType,
@@ -84,7 +84,7 @@ class Scope:
 
 
 def class_scope(definition: type, owner: type | None = None) -> Scope:
-    """The scope of annotations in the body of `definition`, read for its subclass or specialisation `owner`."""
+    """The scope of annotations in the body of `definition`, as its subclass `owner` inherits it."""
     module = sys.modules.get(definition.__module__)
     return Scope(own_names(definition), vars(module) if module else {}, owner or definition)
 
@@ -159,7 +159,7 @@ def resolve_annotation(annotation: Any, scope: Any = None) -> Type:
 
 
 def resolve_form(type_: Type, scope: Scope) -> Type:
-    """`type_` with the names inside it looked up in `scope`, now or, behind a pointer, when they are needed."""
+    """`type_` with the names inside it looked up in `scope`; those behind a pointer when they are needed."""
     if isinstance(type_, VolatileType | AtomicType):
         return type(type_)(resolve_annotation(type_.value, scope))
     if not isinstance(type_, PointerType | UserPointerType | ArrayType) or not depends_on_scope(type_):

@@ -45,7 +45,7 @@ def mismatch(type_: Type, value: object, advice: str = "") -> TypeError:
 
 @singledispatch
 def coerce(type_: Type, value: Any) -> Any:
-    """`value` as a value of `type_`; TypeError or OverflowError (a literal too large) where that needs a cast."""
+    """`value` as a value of `type_`; a TypeError, or OverflowError for a literal, where that needs a cast."""
     raise mismatch(type_, value, "it lies in memory and cannot be assigned as a whole")
 
 
@@ -150,7 +150,7 @@ def type_of(value: Any) -> Type:
     if isinstance(value, str):
         return STRING
     if isinstance(value, Integer | enum.Enum):
-        return value.__kernel_type__  # type: ignore[union-attr,no-any-return]
+        return value.__kernel_type__  # type: ignore[union-attr]
     if isinstance(value, tuple):
         return TupleType(tuple(type_of(item) for item in value))
     if hasattr(value, "kernel_address"):

@@ -1,8 +1,8 @@
 """`definition(function)`: run a kernel function in plain CPython, with the meaning kernel Python gives it.
 
-What this computes is what compiled code must compute. A function is rewritten by its syntax alone (rewriting.py);
-the types are those that values have at run time. All that it calls runs rewritten as well, while the modules
-themselves stay the ordinary Python they are.
+What this computes is what compiled code must compute. A function is rewritten by its syntax alone
+(rewriting.py); the types are those that values have at run time. All that it calls runs rewritten as well,
+while the modules themselves stay the ordinary Python they are.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 import types as python_types
 from collections.abc import Callable
 from enum import Enum
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, cast
 
 from macadamia.lang.annotations import function_scope, resolve_function_annotations
 from macadamia.lang.conversion import coerce, type_of
@@ -50,7 +50,7 @@ from macadamia.lang.types import (
 def definition(function: Callable[..., Any], implementations: Implementations = ()) -> Callable[..., Any]:
     """`function` as a callable that runs in CPython with the semantics of docs/language.md.
 
-    `implementations` binds interface functions: a mapping to any callables (a plain Python one may implement an
+    `implementations` binds interface functions: a mapping to any callables (plain Python may implement an
     interface here), or a sequence of `@implements` functions. A stop of the program is a `Trap`.
     """
     chosen = by_interface(implementations)
@@ -148,7 +148,7 @@ class Frame:
         return value if type_ is None else coerce(type_, value)
 
     def first_type(self, name: str, value: Any) -> Type | None:
-        """The type of an unannotated name: that of the value, or what the source says of a literal or None."""
+        """The type of an unannotated name: that of the value; of a literal or None, what the source says."""
         type_: Type | None = LiteralType(value) if type(value) is int else type_of(value)
         if isinstance(type_, LiteralType | NullType):
             type_ = self.meaning.types.of_name(name)
@@ -269,8 +269,8 @@ def call_function(
 def call_method(method: python_types.MethodType, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
     if isinstance(method.__self__, type) or is_library(method.__func__):
         return method(*arguments, **keywords)
-    function = inspect.unwrap(method.__func__)
-    return meaning_of(function, type(method.__self__)).run((method.__self__, *arguments), keywords)
+    function, owner = inspect.unwrap(method.__func__), cast(Any, type(method.__self__))
+    return meaning_of(function, owner).run((method.__self__, *arguments), keywords)
 
 
 def call_interface(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import functools
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, ParamSpec, TypeVar
@@ -95,13 +96,13 @@ def storage(integer: type[Integer]) -> Callable[[type[E]], type[E]]:
 
     def decorate(enumeration: type[E]) -> type[E]:
         kind = integer.representation
-        for member in enumeration:
+        for member in enumeration.__members__.values():
             if not kind.holds(int(member)):
                 raise TypeError(f"{enumeration.__name__}.{member.name} = {int(member)} does not fit {kind}")
         flag = issubclass(enumeration, enum.Flag)
         enumeration.__kernel_type__ = EnumType(enumeration, kind, flag)  # type: ignore[attr-defined]
         if flag:
-            enumeration.__invert__ = invert_flags  # type: ignore[method-assign,assignment]
+            enumeration.__invert__ = invert_flags  # type: ignore[method-assign]
         return enumeration
 
     return decorate
@@ -109,7 +110,7 @@ def storage(integer: type[Integer]) -> Callable[[type[E]], type[E]]:
 
 def invert_flags(flags: Any) -> Any:
     """`~flags`: the flags that have members and are not set. (Python's own answer varies by version.)"""
-    known = functools.reduce(lambda bits, member: bits | int(member), type(flags), 0)
+    known = functools.reduce(operator.or_, map(int, type(flags).__members__.values()), 0)
     return type(flags)(known & ~int(flags))
 
 

@@ -10,11 +10,11 @@ from typing import Any, NoReturn, SupportsIndex, TypeVar
 
 from macadamia.lang.annotations import resolve_annotation
 from macadamia.lang.conversion import coerce
-from macadamia.lang.integers import CLASSES, Integer, is_plain, u8, u64
-from macadamia.lang.memory import function_address, make_static, memory, store
+from macadamia.lang.integers import Integer, is_plain, u8, u64
+from macadamia.lang.memory import function_address, make_static, memory
 from macadamia.lang.pointers import Address, Pointer, UserPointer, place, pointer_value
 from macadamia.lang.traps import Trap, TrapKind
-from macadamia.lang.types import U8, ArrayType, PointerType, StructType, VolatileType
+from macadamia.lang.types import U8, ArrayType, StructType
 
 I = TypeVar("I", bound=Integer)  # noqa: E741
 A = TypeVar("A", bound=Address)
@@ -119,23 +119,6 @@ def pointer_to(value: Any) -> Any:
     raise TypeError("pointer_to has a meaning in compiled functions and in definition(...) only")
 
 
-def field_pointer(struct: Any, name: str) -> Any:
-    """What `pointer_to(struct.name)` means."""
-    field = struct.kernel_type.by_name[name]
-    if field.bit_width:
-        raise TypeError(f"the bit-field {name} has no address")
-    getattr(struct, name)  # traps where an access would
-    type_ = field.type.value if isinstance(field.type, VolatileType) else field.type
-    return pointer_value(type_, struct.kernel_address + field.offset)
-
-
-def element_pointer(base: Any, index: SupportsIndex) -> Any:
-    """What `pointer_to(base[index])` means."""
-    if isinstance(base.kernel_type, ArrayType):
-        return pointer_value(base.kernel_type.element, base.element_address(index))
-    return base + index
-
-
 def text_bytes(text: str) -> Pointer[u8]:
     """The bytes of a constant text."""
     return place(Pointer, U8, memory.text(text))
@@ -182,7 +165,7 @@ def fill_bytes(to: Any, value: u8, count: SupportsIndex) -> None:
 
 
 class range:  # noqa: A001, N801
-    """`for i in range(...)`: Python's range, of values that have the type of its arguments (literals: u64)."""
+    """`for i in range(...)`: Python's range, of values that have the type of the bounds (literals: u64)."""
 
     def __init__(self, *bounds: SupportsIndex) -> None:
         start, stop, step = {1: (0, *bounds, 1), 2: (*bounds, 1), 3: bounds}[len(bounds)]
@@ -271,12 +254,12 @@ def unreachable(text: str = "unreachable code was reached") -> NoReturn:
     raise Trap(TrapKind.UNREACHABLE, text)
 
 
-def asm(template: str, constraints: str, *inputs: Any) -> None:
+def asm(template: str, constraints: str, *inputs: Any) -> None:  # noqa: ARG001
     """Inline assembly (AT&T syntax, LLVM constraints), volatile, without a result."""
     raise no_assembly(template)
 
 
-def asm_value(type_: Any, template: str, constraints: str, *inputs: Any) -> Any:
+def asm_value(type_: Any, template: str, constraints: str, *inputs: Any) -> Any:  # noqa: ARG001
     """Inline assembly with a result of `type_`, which may be a tuple of types."""
     raise no_assembly(template)
 

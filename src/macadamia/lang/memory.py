@@ -63,7 +63,7 @@ def reserve(size: int) -> int:
     """The address of `size` bytes of zeroed memory, BASE if that is free."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.mmap.restype = ctypes.c_void_p
-    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]
+    libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long)
     protection = mmap.PROT_READ | mmap.PROT_WRITE
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE
     for wanted, fixed in ((BASE, MAP_FIXED_NOREPLACE), (None, 0)):
@@ -74,7 +74,7 @@ def reserve(size: int) -> int:
 
 
 class Memory:
-    """Statics grow from the start; the last STACK_SIZE bytes are the stack of `local`, which grows upwards."""
+    """Statics grow from the start; the last STACK_SIZE bytes are the stack of `local`, growing upwards."""
 
     def __init__(self) -> None:
         self.base = reserve(SIZE)
@@ -122,7 +122,7 @@ class Memory:
         alignment: int | None = None,
         export: str | None = None,
     ) -> int:
-        """The address of a new zeroed static, recorded in `statics`. One of no size still has its own address."""
+        """The address of a new zeroed static, recorded in `statics`. One of no size has an address, too."""
         alignment = max(type_.alignment, alignment or 1)
         address = self.allocate(max(type_.size, 1), alignment)
         self.statics.append(StaticObject(type_, address, section, readonly, alignment, export))

@@ -1,4 +1,4 @@
-"""What a name holds that stands for an object in memory: pointers to scalars, arrays, atomics; user addresses.
+"""What stands for an object in memory: pointers to scalars, arrays, atomics; addresses of users.
 
 All of them are an address with the type of what lies there. Structs are pointers of this kind too
 (structs.py): an instance of a struct class is the place, and its attributes read and write the memory.

@@ -1,7 +1,7 @@
 """The syntactic rewrite that lets CPython run a kernel function with the meaning of kernel Python.
 
-Where the two languages differ, an operation becomes a call of a method of `__frame__` (definition.py), which is
-the first parameter of the rewritten function:
+Where the two languages differ, an operation becomes a method of `__frame__` (definition.py), the first
+parameter of the rewritten function:
 
     x: u32 = y           x = __frame__.declare("x", y)         the value takes the type of the name
     x = y                x = __frame__.assign("x", y)
@@ -78,29 +78,29 @@ class Rewriter(ast.NodeTransformer):
 
     # Expressions
 
-    def visit_Name(self, node: ast.Name) -> ast.expr:  # noqa: N802
+    def visit_Name(self, node: ast.Name) -> ast.expr:
         """A type variable means what the class that the method is called for bound it to."""
         if isinstance(node.ctx, ast.Load) and isinstance(self.names.static(node), TypeVar):
             return operation(node, "type_argument", node)
         return node
 
-    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:  # noqa: N802
+    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
         base = self.visit(node.value)
         if isinstance(node.ctx, ast.Load):
             return operation(node, "get", base, ast.Constant(node.attr))
         return like(node, ast.Attribute(operation(node, "place", base), node.attr, node.ctx))
 
-    def visit_Subscript(self, node: ast.Subscript) -> ast.expr:  # noqa: N802
+    def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
         base, index = self.visit(node.value), self.visit(node.slice)
         return like(node, ast.Subscript(operation(node, "place", base), index, node.ctx))
 
-    def visit_IfExp(self, node: ast.IfExp) -> ast.expr:  # noqa: N802
+    def visit_IfExp(self, node: ast.IfExp) -> ast.expr:
         self.choices.append(node)
         number = ast.Constant(len(self.choices) - 1)
         chosen = ast.IfExp(self.visit(node.test), self.visit(node.body), self.visit(node.orelse))
         return operation(node, "choose", like(node, chosen), number)
 
-    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.expr:  # noqa: N802
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.expr:
         parts: list[ast.expr] = []
         for part in node.values:
             if isinstance(part, ast.FormattedValue):
@@ -110,7 +110,7 @@ class Rewriter(ast.NodeTransformer):
                 parts.append(part)
         return operation(node, "text", *parts)
 
-    def visit_Call(self, node: ast.Call) -> ast.expr:  # noqa: N802
+    def visit_Call(self, node: ast.Call) -> ast.expr:
         callee = self.names.static(node.func)
         if callee is pointer_to and isinstance(node.args[0], ast.Attribute):
             target = node.args[0]
@@ -134,7 +134,7 @@ class Rewriter(ast.NodeTransformer):
 
     # Statements
 
-    def visit_Assign(self, node: ast.Assign) -> list[ast.stmt]:  # noqa: N802
+    def visit_Assign(self, node: ast.Assign) -> list[ast.stmt]:
         value = self.visit(node.value)
         if len(node.targets) == 1 and not isinstance(node.targets[0], ast.Tuple):
             return [self.assignment(node.targets[0], value)]
@@ -159,19 +159,19 @@ class Rewriter(ast.NodeTransformer):
             return like(target, ast.Assign([target], value))
         return like(target, ast.Assign([self.visit(target)], value))
 
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.stmt:  # noqa: N802
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.stmt:
         if node.value is None or not isinstance(node.target, ast.Name):
             return like(node, ast.Pass())
         return self.assignment(node.target, self.visit(node.value))
 
-    def visit_AugAssign(self, node: ast.AugAssign) -> ast.stmt:  # noqa: N802
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.stmt:
         value = self.visit(node.value)
         if isinstance(node.target, ast.Name):
             old = like(node, ast.Name(node.target.id, ast.Load()))
             return self.assignment(node.target, like(node, ast.BinOp(old, node.op, value)))
         return like(node, ast.AugAssign(self.visit(node.target), node.op, value))
 
-    def visit_For(self, node: ast.For) -> ast.stmt:  # noqa: N802
+    def visit_For(self, node: ast.For) -> ast.stmt:
         body = self.block(node.body)
         if isinstance(node.target, ast.Name):
             name = like(node.target, ast.Name(node.target.id, ast.Load()))
@@ -195,11 +195,11 @@ class Rewriter(ast.NodeTransformer):
             body.insert(0, self.assignment(like(node.pattern, ast.Name(name.id, ast.Store())), name))
         return ast.match_case(node.pattern, guard, body)
 
-    def visit_Return(self, node: ast.Return) -> ast.stmt:  # noqa: N802
+    def visit_Return(self, node: ast.Return) -> ast.stmt:
         value = self.visit(node.value) if node.value else like(node, ast.Constant(None))
         return like(node, ast.Return(operation(node, "result", value)))
 
-    def visit_Assert(self, node: ast.Assert) -> ast.stmt:  # noqa: N802
+    def visit_Assert(self, node: ast.Assert) -> ast.stmt:
         message = node.msg or ast.Constant("")
         stop = like(node, ast.Expr(operation(node, "fail", message)))
         failed = like(node, ast.UnaryOp(ast.Not(), self.visit(node.test)))

@@ -1,8 +1,8 @@
 """The type of an expression by what its parts declare, without running it.
 
-CPython finds most types in the values. Two things it cannot see there: the type of the side of a conditional
-expression that was not taken, and that of a name whose first assignment in the source has not run. This module
-answers those, from annotations alone; it shares nothing with the compiler's checker.
+CPython finds most types in the values. Two it cannot see there: that of the side of a conditional expression
+that was not taken, and that of a name whose first assignment in the source has not run. This module answers
+those, from annotations alone; it shares nothing with the compiler's checker.
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ class StaticTypes:
     def subscript(self, node: ast.Subscript) -> Type | None:
         base = self.of(node.value)
         if isinstance(base, TupleType) and isinstance(node.slice, ast.Constant):
-            return base.items[node.slice.value]  # type: ignore[call-overload,no-any-return,index]
+            return base.items[int(str(node.slice.value))]
         if not isinstance(base, PointerType):
             return None
         return held(base.target.element if isinstance(base.target, ArrayType) else base.target)

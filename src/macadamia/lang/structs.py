@@ -54,7 +54,9 @@ class Struct(Address):
 
     def __init_subclass__(cls, *, align: int = 1, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        inherited = [base.__kernel_type__ for base in cls.__mro__[1:] if "__kernel_type__" in vars(base)]
+        inherited: list[StructType] = [
+            vars(base)["__kernel_type__"] for base in cls.__mro__[1:] if "__kernel_type__" in vars(base)
+        ]
         align = max([align, *(base.minimum_alignment for base in inherited)])
         cls.__kernel_type__ = StructType(cls, lambda: field_types(cls), {}, align)
         if not cls.__dict__.get("__parameters__"):
