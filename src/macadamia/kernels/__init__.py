@@ -1,0 +1,1 @@
+"""The microkernels. They know the machine's interfaces, not each other and not Linux."""
