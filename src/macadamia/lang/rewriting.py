@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import copy
 import types as python_types
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -95,7 +96,7 @@ class Rewriter(ast.NodeTransformer):
         return like(node, ast.Subscript(operation(node, "place", base), index, node.ctx))
 
     def visit_IfExp(self, node: ast.IfExp) -> ast.expr:
-        self.choices.append(node)
+        self.choices.append(copy.deepcopy(node))  # as written: its types are asked for later
         number = ast.Constant(len(self.choices) - 1)
         chosen = ast.IfExp(self.visit(node.test), self.visit(node.body), self.visit(node.orelse))
         return operation(node, "choose", like(node, chosen), number)
@@ -234,6 +235,7 @@ def rewrite(
 ) -> tuple[python_types.FunctionType, list[ast.IfExp]]:
     """`function` with a first parameter `__frame__` and a rewritten body, and its conditional expressions."""
     rewriter = Rewriter(names)
+    body = copy.deepcopy(node.body)  # the checker reads the same tree
     entry = [parameter_statement(node, name) for name in parameter_names(function)]
     arguments = ast.arguments(
         posonlyargs=[ast.arg(FRAME), *map(bare, node.args.posonlyargs)] if node.args.posonlyargs else [],
@@ -244,7 +246,7 @@ def rewrite(
         kw_defaults=[None for _ in node.args.kwonlyargs],
         defaults=[],
     )
-    inner = ast.FunctionDef(node.name, arguments, [*entry, *rewriter.block(node.body)], [])
+    inner = ast.FunctionDef(node.name, arguments, [*entry, *rewriter.block(body)], [])
     free = function.__code__.co_freevars
     outer = ast.FunctionDef("factory", empty_arguments(free), [like(node, inner)], [])
     module = ast.Module([like(node, outer)], [])
