@@ -184,7 +184,7 @@ class Frame:
             found = inspect.getattr_static(base, name, None)
             if isinstance(found, python_types.FunctionType):
                 return Method(found, base)
-        return self.get(base, name)
+        return self.place(self.get(base, name))
 
     def field_pointer(self, struct: Any, name: str) -> Any:
         """`pointer_to(struct.name)`."""

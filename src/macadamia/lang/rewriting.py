@@ -131,7 +131,8 @@ class Rewriter(ast.NodeTransformer):
         """The function in a call; `Base.method(p)` has to remember the class."""
         if isinstance(node, ast.Attribute):
             return operation(node, "method", self.visit(node.value), ast.Constant(node.attr))
-        return self.visit(node)  # type: ignore[no-any-return]
+        function = self.visit(node)
+        return operation(node, "place", function) if self.names.static(node) is DYNAMIC else function
 
     # Statements
 
@@ -246,7 +247,7 @@ def rewrite(
         kw_defaults=[None for _ in node.args.kwonlyargs],
         defaults=[],
     )
-    inner = ast.FunctionDef(node.name, arguments, [*entry, *rewriter.block(body)], [])
+    inner = ast.FunctionDef("rewritten", arguments, [*entry, *rewriter.block(body)], [])
     free = function.__code__.co_freevars
     outer = ast.FunctionDef("factory", empty_arguments(free), [like(node, inner)], [])
     module = ast.Module([like(node, outer)], [])
@@ -281,7 +282,8 @@ def with_code(function: python_types.FunctionType, code: python_types.CodeType) 
     """`function` with other code, in the same globals, closure and defaults."""
     cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
     closure = tuple(cells[name] for name in code.co_freevars)
-    code = code.replace(co_qualname=function.__code__.co_qualname)
+    original = function.__code__
+    code = code.replace(co_name=original.co_name, co_qualname=original.co_qualname)
     result = python_types.FunctionType(
         code, function.__globals__, function.__name__, function.__defaults__, closure
     )
