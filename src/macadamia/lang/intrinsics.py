@@ -251,7 +251,7 @@ def panic(text: str) -> NoReturn:
 
 def unreachable(text: str = "unreachable code was reached") -> NoReturn:
     """Stop: the program should never come here."""
-    raise Trap(TrapKind.UNREACHABLE, text)
+    raise Trap(TrapKind.PANIC, text)
 
 
 def asm(template: str, constraints: str, *inputs: Any) -> None:  # noqa: ARG001

@@ -20,7 +20,6 @@ class TrapKind(Enum):
     INVALID_ENUM = "not a member of the enum"
     ASSERT = "assertion failed"
     PANIC = "panic"
-    UNREACHABLE = "unreachable"
 
 
 class Trap(Exception):  # noqa: N818 (the name of the field)
