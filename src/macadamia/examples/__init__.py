@@ -1,1 +1,1 @@
-"""Algorithms a kernel needs, in kernel Python: written to be read, and measured against C by `mac bench lang`."""
+"""Algorithms a kernel needs, written to be read; `mac bench lang` measures them against C."""

@@ -1,8 +1,8 @@
-"""CRC-32 (IEEE 802.3, reflected polynomial 0xEDB88320), one byte at a time over a table made at import time."""
+"""CRC-32 (IEEE 802.3), one byte at a time over a table made at import time."""
 
 from macadamia.lang import Ptr, constant, range, u8, u32, u64
 
-POLYNOMIAL = 0xEDB88320
+POLYNOMIAL = 0xEDB88320  # bit-reversed
 VALUES_OF_A_BYTE = 256
 
 

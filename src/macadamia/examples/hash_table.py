@@ -1,4 +1,4 @@
-"""A hash table of fixed capacity: open addressing, linear probing, multiplicative hashing, removal without tombstones.
+"""A hash table of fixed capacity: open addressing, linear probing, removal without tombstones.
 
 After Knuth, The Art of Computer Programming, volume 3, section 6.4 (algorithms L and R).
 """

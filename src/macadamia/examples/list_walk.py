@@ -1,4 +1,4 @@
-"""A circular doubly linked list whose links lie in its elements, kept in order of priority, as in a ready queue."""
+"""A circular doubly linked list whose links lie in its elements, in order of priority: a ready queue."""
 
 from macadamia.lang import Ptr, Struct, u32, u64
 

@@ -1,7 +1,7 @@
 """What `mac bench lang` runs: each algorithm on data made the same way in C (bench/lang/*.c).
 
-A case is three functions: `_setup` prepares the data, `_run` is measured, `_result` gives one number that depends on
-all of what `_run` has done. Only `_run` counts.
+A case is three functions: `_setup` prepares the data, `_run` is measured, `_result` gives one number that
+depends on all of what `_run` has done. Only `_run` counts.
 """
 
 from macadamia.examples.bit_scan import NONE_FREE, Bitmap
@@ -12,7 +12,7 @@ from macadamia.examples.list_walk import Thread, enqueue, find, total_ticks
 from macadamia.examples.page_walk import PhysicalMemory, map_page, translate
 from macadamia.examples.red_black_tree import Node, Tree
 from macadamia.examples.sort import heap_sort
-from macadamia.lang import Array, Ptr, Struct, export, pointer_to, range, static, u8, u32, u64
+from macadamia.lang import Array, Struct, export, pointer_to, range, static, u8, u32, u64
 
 SEED = 0x2545_F491_4F6C_DD1D
 
@@ -192,7 +192,9 @@ def page_walk_run() -> None:
     for i in range(WALK_LOOKUPS):
         page = i * 7 % (2 * WALK_PAGES)
         digest += translate(physical_memory, address_of_region + (page << 12) + i % 4096)
-        address_of_region = (address_of_region + (1 << WALK_REGION_SHIFT)) % (WALK_REGIONS << WALK_REGION_SHIFT)
+        address_of_region = (address_of_region + (1 << WALK_REGION_SHIFT)) % (
+            WALK_REGIONS << WALK_REGION_SHIFT
+        )
     outcome[0] = digest
 
 
@@ -250,10 +252,10 @@ def bit_scan_run() -> None:
         if identifier == NONE_FREE:
             break
         digest += identifier
-    for round in range(SCAN_ROUNDS):
+    for turn in range(SCAN_ROUNDS):
         for i in range(64):
-            bitmap.release((i * i + round * 61) % NONE_FREE)
-        for i in range(64):
+            bitmap.release((i * i + turn * 61) % NONE_FREE)
+        for _ in range(64):
             digest = mix(digest, bitmap.allocate())
     outcome[0] = digest
 

@@ -1,7 +1,7 @@
 """A red-black tree whose links lie in its elements.
 
-After Cormen, Leiserson, Rivest and Stein, Introduction to Algorithms, chapter 13. The two symmetric halves of every
-operation are one here: a side is an index, and `1 - side` is the other.
+After Cormen, Leiserson, Rivest and Stein, Introduction to Algorithms, chapter 13. The two symmetric
+halves of every operation are one here: a side is an index, and `1 - side` is the other.
 """
 
 from macadamia.lang import Array, Ptr, Struct, u64

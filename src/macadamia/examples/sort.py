@@ -1,4 +1,4 @@
-"""Heap sort: in place, without recursion, never slower than n log n. That is what a kernel wants of a sort."""
+"""Heap sort: in place, without recursion, never slower than n log n: what a kernel wants of a sort."""
 
 from macadamia.lang import Ptr, u32, u64
 

@@ -1,9 +1,9 @@
 """Kernel Python against C: the same algorithms, compiled as for a kernel, linked into one program.
 
-That program exists twice, from the same objects. The bare one runs in QEMU under `-icount shift=0`, where the
-time-stamp counter advances by one for each instruction: exact counts, the same on every machine (an iteration of a
-`rep` instruction counts as one). The hosted one runs in a Linux process, where the clock tells what counts do not:
-how well the instructions overlap on the processor at hand.
+That program exists twice, from the same objects. The bare one runs in QEMU under `-icount shift=0`, where
+the time-stamp counter advances by one for each instruction: exact counts, the same on every machine (an
+iteration of a `rep` instruction counts as one). The hosted one runs in a Linux process, where the clock
+tells what counts do not: how well the instructions overlap on the processor at hand.
 """
 
 from __future__ import annotations
@@ -68,11 +68,15 @@ def nanoseconds(folder: Path, profile: str) -> list[Measured]:
 
 def parsed(output: str) -> list[Measured]:
     """The lines of bare.c and hosted.c. AssertionError when the two sides do not agree on a result."""
-    found = [Measured(case, system, int(cost), int(result)) for case, system, cost, result in _LINE.findall(output)]
+    found = [
+        Measured(case, system, int(cost), int(result)) for case, system, cost, result in _LINE.findall(output)
+    ]
     results: dict[str, int] = {}
     for item in found:
         agreed = results.setdefault(item.case, item.result)
-        assert item.result == agreed, f"{item.case}: {item.system} computed {item.result}, the other side {agreed}"
+        assert item.result == agreed, (
+            f"{item.case}: {item.system} computed {item.result}, the other side {agreed}"
+        )
     return found
 
 
@@ -86,7 +90,9 @@ def python_object(folder: Path, profile: str) -> Path:
     target = folder / f"measured-{profile}.o"
     if not target.exists():
         roots = [getattr(measured, f"{case}_{stage}") for case in measured.CASES for stage in measured.STAGES]
-        text = emit(check_program(roots), EmitOptions(profile="checked" if profile == "checked" else "release"))
+        text = emit(
+            check_program(roots), EmitOptions(profile="checked" if profile == "checked" else "release")
+        )
         target.write_bytes(compile_object(text, BackendOptions()))
     return target
 
@@ -119,7 +125,16 @@ def run_bare(kernel: Path) -> str:
     output = kernel.with_suffix(".txt")
     command = [qemu.program(), "-no-user-config", "-nodefaults", "-display", "none", "-machine", "q35"]
     command += ["-accel", "tcg", "-cpu", "max", "-m", "64M", "-kernel", str(kernel), "-no-reboot"]
-    command += ["-icount", "shift=0,sleep=off", "-seed", "1", "-rtc", "clock=vm", "-debugcon", f"file:{output}"]
+    command += [
+        "-icount",
+        "shift=0,sleep=off",
+        "-seed",
+        "1",
+        "-rtc",
+        "clock=vm",
+        "-debugcon",
+        f"file:{output}",
+    ]
     command += ["-device", f"isa-debug-exit,iobase={qemu.EXIT_PORT:#x},iosize=4"]
     checked(command, status=qemu.debug_exit_status(0))
     return output.read_text()

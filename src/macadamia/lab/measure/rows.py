@@ -69,7 +69,7 @@ def find(rows: Iterable[Row], case: str, system: str, metric: str) -> Row | None
 
 @dataclass(frozen=True)
 class TextTable:
-    """A table that prints to a terminal and to Markdown alike. The first column is text, the others numbers."""
+    """A table for a terminal and for Markdown. The first column is text, the others are numbers."""
 
     title: str
     heads: tuple[str, ...]

@@ -1,8 +1,8 @@
 """How fast the compiler reads kernel Python: source lines per second, before LLVM.
 
-The measured program is the examples, copied under new names often enough to have the size of a kernel: code that
-people wrote, with structs, methods, loops and tables in their natural proportions. Importing it, which runs ordinary
-Python, is not counted.
+The measured program is the examples, copied under new names often enough to have the size of a kernel: code
+that people wrote, with structs, methods, loops and tables in their natural proportions. Importing it, which
+runs ordinary Python, is not counted.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,9 @@ def write_copies(folder: Path) -> int:
         target.mkdir(parents=True)
         for source in sorted(EXAMPLES.glob("*.py")):
             text = source.read_text()
-            text = text.replace("macadamia.examples", f"{PACKAGE}.copy{copy}").replace('("python_', f'("copy{copy}_')
+            text = text.replace("macadamia.examples", f"{PACKAGE}.copy{copy}").replace(
+                '("python_', f'("copy{copy}_'
+            )
             (target / source.name).write_text(text)
             lines += text.count("\n")
     return lines
@@ -77,7 +80,12 @@ def importable(folder: Path) -> Iterator[None]:
 def import_roots() -> list[Callable[..., Any]]:
     """The functions from which everything in the copies is reached."""
     modules = [importlib.import_module(f"{PACKAGE}.copy{copy}.measured") for copy in range(COPIES)]
-    return [getattr(module, f"{case}_{stage}") for module in modules for case in module.CASES for stage in module.STAGES]
+    return [
+        getattr(module, f"{case}_{stage}")
+        for module in modules
+        for case in module.CASES
+        for stage in module.STAGES
+    ]
 
 
 def compile_once(roots: list[Callable[..., Any]]) -> tuple[float, float, float]:
@@ -93,5 +101,5 @@ def compile_once(roots: list[Callable[..., Any]]) -> tuple[float, float, float]:
     times.append(time.perf_counter())
     compile_object(text, BackendOptions())
     times.append(time.perf_counter())
-    check, emitted, optimised = (after - before for before, after in zip(times, times[1:], strict=False))
+    check, emitted, optimised = (after - before for before, after in pairwise(times))
     return check, emitted, optimised

@@ -1,0 +1,567 @@
+"""Random well-typed kernel Python, as Hypothesis strategies that shrink.
+
+Everything is drawn as source text: a program is a module with statics, a random struct, helper functions
+that change memory, and functions of typed parameters. `Writer` knows the names and types in scope, so what
+it writes is always accepted by the checker; it may well trap, rarely enough that most functions run to
+their end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn
+
+from macadamia.lang.types import INTEGERS
+
+BOOL = "bool"
+UNSIGNED = ("u8", "u16", "u32", "u64", "u128")
+SIGNED = ("i8", "i16", "i32", "i64")
+INTEGER_NAMES = (*UNSIGNED, *SIGNED)
+DIVISIBLE = tuple(name for name in INTEGER_NAMES if name != "u128")
+MEMORY_TYPES = (*INTEGER_NAMES, BOOL)
+ARRAY_LENGTH = 8
+LOOP_LIMIT = 6
+RARE = 25  # what may trap is drawn once in so many times
+
+HEADER = """\
+from macadamia.lang import (
+    Array, Ptr, Struct, bits, byte_swap, leading_zeros, local, multiply_high, pointer_to, popcount, range,
+    rotate_left, static, trailing_zeros, u8, u16, u32, u64, u128, i8, i16, i32, i64,
+)
+"""
+
+
+def same_sign_narrower(name: str) -> list[str]:
+    """The types that widen implicitly to `name`, itself included."""
+    if name == BOOL:
+        return [BOOL]
+    family = UNSIGNED if name in UNSIGNED else SIGNED
+    return list(family[: family.index(name) + 1])
+
+
+def numbers(name: str) -> st.SearchStrategy[int]:
+    """Values of an integer type, more often those near its ends and near powers of two."""
+    kind = INTEGERS[name]
+    edges = [kind.minimum, kind.maximum, kind.minimum + 1, kind.maximum - 1, 0, 1, 2, 3, 7, 8, 16, 64]
+    edges += [1 << bit for bit in (kind.bits // 2, kind.bits - 2)] + ([-1, -2] if kind.signed else [])
+    return st.sampled_from([e for e in edges if kind.holds(e)]) | st.integers(kind.minimum, kind.maximum)
+
+
+def values(name: str) -> st.SearchStrategy[int | bool]:
+    return st.booleans() if name == BOOL else numbers(name)
+
+
+@dataclass(frozen=True)
+class Signature:
+    """A function that generated code may call."""
+
+    name: str
+    parameters: tuple[str, ...]
+    result: str
+
+
+@dataclass(frozen=True)
+class Field:
+    name: str
+    type: str
+    bit_width: int = 0
+
+    @property
+    def declaration(self) -> str:
+        return f"    {self.name}: {self.type}" + (f" = bits({self.bit_width})" if self.bit_width else "")
+
+
+@dataclass
+class Scope:
+    """What a statement can name. `pointers` and `arrays` give the type of the target or element."""
+
+    variables: dict[str, str] = field(default_factory=dict)
+    pointers: dict[str, str] = field(default_factory=dict)
+    arrays: dict[str, str] = field(default_factory=dict)
+    structs: list[str] = field(default_factory=list)
+    fields: list[Field] = field(default_factory=list)
+    functions: list[Signature] = field(default_factory=list)
+    loops: int = 0  # how deep in loops
+    counters: frozenset[str] = frozenset()  # variables that end a while loop: not to be assigned
+
+    def inner(self) -> Scope:
+        """The scope of a nested block: what it introduces is not visible outside."""
+        copies = {name: dict(getattr(self, name)) for name in ("variables", "pointers", "arrays")}
+        return replace(self, structs=list(self.structs), **copies)
+
+
+class Writer:
+    """Draws source text. `draw` is Hypothesis'; `scope` holds what can be named."""
+
+    def __init__(self, draw: DrawFn, scope: Scope) -> None:
+        self.draw = draw
+        self.scope = scope
+        self.names = 0
+
+    # Choices
+
+    def choose(self, *options: str) -> str:
+        return self.draw(st.sampled_from(options))
+
+    def rarely(self) -> bool:
+        return self.draw(st.integers(0, RARE)) == RARE
+
+    def integer(self) -> str:
+        return self.draw(st.sampled_from(INTEGER_NAMES))
+
+    def any_type(self) -> str:
+        return self.draw(st.sampled_from(MEMORY_TYPES))
+
+    def fresh(self, prefix: str) -> str:
+        self.names += 1
+        return f"{prefix}{self.names}"
+
+    # Expressions: each gives text of exactly the type asked for
+
+    def expression(self, name: str, depth: int) -> str:
+        if depth <= 0 or self.draw(st.integers(0, 5)) == 0:
+            return self.leaf(name)
+        if name == BOOL:
+            return self.boolean(depth - 1)
+        form = self.choose(
+            "binary", "binary", "literal", "unary", "wrap", "convert", "divide", "shift", "extremes",
+            "conditional", "bits", "call", "load",
+        )  # fmt: skip
+        return str(getattr(self, f"{form}_form")(name, depth - 1))
+
+    def assignable(self, name: str, depth: int) -> str:
+        """Text of a type that `name` takes without a cast."""
+        return self.expression(self.draw(st.sampled_from(same_sign_narrower(name))), depth)
+
+    def leaf(self, name: str) -> str:
+        known = [v for v, t in self.scope.variables.items() if t == name]
+        if known and self.draw(st.integers(0, 3)):
+            return self.draw(st.sampled_from(known))
+        value = self.draw(values(name))
+        return str(value) if name == BOOL else f"{name}({value})"
+
+    def pair(self, name: str, depth: int) -> tuple[str, str]:
+        """Two operands whose common type is `name`."""
+        left, right = self.expression(name, depth), self.assignable(name, depth)
+        return (left, right) if self.draw(st.booleans()) else (right, left)
+
+    def binary_form(self, name: str, depth: int) -> str:
+        left, right = self.pair(name, depth)
+        return f"({left} {self.choose('+', '-', '*', '&', '|', '^')} {right})"
+
+    def literal_form(self, name: str, depth: int) -> str:
+        literal = self.draw(numbers(name))
+        operator = self.choose("+", "-", "*", "&", "|", "^")
+        operand = self.expression(name, depth)
+        if operator in "&|^" and literal > 0 and self.draw(st.booleans()):
+            kind = INTEGERS[name]
+            literal = kind.wrap(literal) if kind.signed else max(-literal, -(1 << kind.bits - 1))
+        left, right = (operand, f"{literal}") if self.draw(st.booleans()) else (f"{literal}", operand)
+        return f"({left} {operator} {right})"
+
+    def unary_form(self, name: str, depth: int) -> str:
+        return f"({self.choose('-', '~')}{self.expression(name, depth)})"
+
+    def wrap_form(self, name: str, depth: int) -> str:
+        return f"{name}.wrap({self.expression(self.integer(), depth)})"
+
+    def convert_form(self, name: str, depth: int) -> str:
+        if self.rarely():
+            return f"{name}({self.expression(self.integer(), depth)})"
+        if self.draw(st.booleans()):
+            return f"{name}({self.expression(BOOL, depth)})"
+        return f"{name}({self.expression(self.draw(st.sampled_from(same_sign_narrower(name))), depth)})"
+
+    def divide_form(self, name: str, depth: int) -> str:
+        if name == "u128":
+            return self.binary_form(name, depth)
+        operator = self.choose("//", "%")
+        dividend = self.expression(name, depth)
+        if self.rarely():
+            return f"({dividend} {operator} {self.expression(name, depth)})"
+        if self.draw(st.booleans()):
+            divisor = self.draw(numbers(name).filter(lambda value: value != 0))
+            return f"({dividend} {operator} {divisor})"
+        return f"({dividend} {operator} ({self.expression(name, depth)} | 1))"
+
+    def shift_form(self, name: str, depth: int) -> str:
+        operator = self.choose("<<", ">>")
+        width = INTEGERS[name].bits
+        amount_type = self.draw(st.sampled_from(UNSIGNED))
+        amount = self.expression(amount_type, depth)
+        limited = f"({amount} & {width - 1})"
+        if not self.rarely():
+            literal = str(self.draw(st.integers(0, width - 1)))
+            amount = literal if self.draw(st.booleans()) else limited
+        return f"({self.expression(name, depth)} {operator} {amount})"
+
+    def extremes_form(self, name: str, depth: int) -> str:
+        if self.draw(st.booleans()):
+            return f"abs({self.expression(name, depth)})"
+        left, right = self.expression(name, depth), self.expression(name, depth)
+        return f"{self.choose('min', 'max')}({left}, {right})"
+
+    def conditional_form(self, name: str, depth: int) -> str:
+        then, otherwise = self.expression(name, depth), self.expression(name, depth)
+        return f"({then} if {self.condition(depth)} else {otherwise})"
+
+    def bits_form(self, name: str, depth: int) -> str:
+        value = self.expression(name, depth)
+        if name not in UNSIGNED[:4]:
+            return f"(~{value})"
+        function = self.choose(
+            "popcount", "leading_zeros", "trailing_zeros", "byte_swap", "rotate_left", "multiply_high"
+        )
+        if function == "rotate_left":
+            return f"rotate_left({value}, {self.expression('u8', depth)})"
+        if function == "multiply_high" or (function == "byte_swap" and name == "u8"):
+            return (
+                f"multiply_high({value}, {self.expression('u64', depth)})"
+                if name == "u64"
+                else f"popcount({value})"
+            )
+        return f"{function}({value})"
+
+    def call_form(self, name: str, depth: int) -> str:
+        callable_ = [f for f in self.scope.functions if f.result == name]
+        if not callable_:
+            return self.leaf(name)
+        function = self.draw(st.sampled_from(callable_))
+        return f"{function.name}({', '.join(self.assignable(p, depth - 1) for p in function.parameters)})"
+
+    def load_form(self, name: str, depth: int) -> str:
+        place = self.place(name, depth)
+        return place if place else self.leaf(name)
+
+    def place(self, name: str, depth: int) -> str | None:
+        """Something in memory that holds exactly `name`: array[i], pointer[0] or struct.field."""
+        places = [f"{a}[{self.index(depth)}]" for a, t in self.scope.arrays.items() if t == name]
+        places += [f"{p}[0]" for p, t in self.scope.pointers.items() if t == name]
+        wanted = [f for f in self.scope.fields if f.type == name]
+        places += [f"{s}.{f.name}" for s in self.scope.structs for f in wanted]
+        return self.draw(st.sampled_from(places)) if places else None
+
+    def index(self, depth: int) -> str:
+        name = self.draw(st.sampled_from(UNSIGNED[:4]))
+        value = self.expression(name, min(depth, 1))
+        return value if self.rarely() else f"{value} % {ARRAY_LENGTH}"
+
+    def boolean(self, depth: int) -> str:
+        form = self.choose(
+            "compare", "compare", "chain", "logic", "bit_logic", "not", "member", "call", "load", "select"
+        )
+        if form in ("call", "load", "select"):
+            method = {"call": self.call_form, "load": self.load_form, "select": self.conditional_form}[form]
+            return method(BOOL, depth)
+        return str(getattr(self, f"{form}_boolean")(depth))
+
+    def comparison(self) -> str:
+        return self.choose("<", "<=", ">", ">=", "==", "!=")
+
+    def compare_boolean(self, depth: int) -> str:
+        left, right = self.pair(self.integer(), depth)
+        return f"({left} {self.comparison()} {right})"
+
+    def chain_boolean(self, depth: int) -> str:
+        name = self.integer()
+        items = [self.expression(name, depth - 1) for _ in range(3)]
+        return f"({items[0]} {self.comparison()} {items[1]} {self.comparison()} {items[2]})"
+
+    def logic_boolean(self, depth: int) -> str:
+        return f"({self.expression(BOOL, depth)} {self.choose('and', 'or')} {self.expression(BOOL, depth)})"
+
+    def bit_logic_boolean(self, depth: int) -> str:
+        operator = self.choose("&", "|", "^", "==", "!=")
+        return f"({self.expression(BOOL, depth)} {operator} {self.expression(BOOL, depth)})"
+
+    def not_boolean(self, depth: int) -> str:
+        return f"(not {self.condition(depth)})"
+
+    def member_boolean(self, depth: int) -> str:
+        name = self.integer()
+        members = ", ".join(str(self.draw(numbers(name))) for _ in range(3))
+        return f"({self.expression(name, depth)} {self.choose('in', 'not in')} ({members}))"
+
+    def condition(self, depth: int) -> str:
+        """Where a bool or an integer may stand."""
+        return self.expression(self.any_type() if self.draw(st.booleans()) else BOOL, depth)
+
+    # Statements: each gives lines without the indentation of the block they stand in
+
+    def block(self, depth: int, length: int = 3) -> list[str]:
+        """One or more statements; the last may leave the block."""
+        lines: list[str] = []
+        for _ in range(self.draw(st.integers(1, length))):
+            lines += self.statement(depth)
+        if self.scope.loops and self.draw(st.integers(0, 6)) == 0:
+            lines.append(self.choose("break", "continue"))
+        return lines
+
+    def nested(self, depth: int, *, loop: bool = False, counter: str | None = None) -> list[str]:
+        """An indented block with a scope of its own."""
+        outer = self.scope
+        self.scope = outer.inner()
+        if loop:
+            self.scope.loops += 1
+        if counter:
+            self.scope.counters |= {counter}
+        lines = self.block(depth)
+        self.scope = outer
+        return ["    " + line for line in lines]
+
+    def statement(self, depth: int) -> list[str]:
+        simple = ("declare", "declare", "assign", "assign", "augment", "store", "store", "swap", "tuple")
+        forms = (
+            simple
+            if depth <= 0
+            else (*simple, "if", "if", "for", "for", "while", "match", "memory", "assert")
+        )
+        return list(getattr(self, f"{self.choose(*forms)}_statement")(depth))
+
+    def declare_statement(self, depth: int) -> list[str]:
+        name, variable = self.any_type(), self.fresh("v")
+        if self.draw(st.booleans()):
+            line = f"{variable} = {self.expression(name, depth + 1)}"
+        else:
+            line = f"{variable}: {name} = {self.assignable(name, depth + 1)}"
+        self.scope.variables[variable] = name
+        return [line]
+
+    def assignable_variables(self) -> list[str]:
+        return [v for v in self.scope.variables if v not in self.scope.counters]
+
+    def assign_statement(self, depth: int) -> list[str]:
+        known = self.assignable_variables()
+        if not known:
+            return self.declare_statement(depth)
+        variable = self.draw(st.sampled_from(known))
+        return [f"{variable} = {self.expression(self.scope.variables[variable], depth + 1)}"]
+
+    def augment_statement(self, depth: int) -> list[str]:
+        name = self.integer()
+        targets = [v for v in self.assignable_variables() if self.scope.variables[v] == name]
+        place = self.place(name, 1)
+        if place and not self.is_bit_field(place):
+            targets.append(place)
+        if not targets:
+            return self.declare_statement(depth)
+        target = self.draw(st.sampled_from(targets))
+        operator = self.choose("+", "-", "*", "&", "|", "^", "<<", ">>", "//", "%")
+        if operator in ("<<", ">>"):
+            return [f"{target} {operator}= {self.draw(st.integers(0, INTEGERS[name].bits - 1))}"]
+        if operator in ("//", "%") and name != "u128":
+            return [f"{target} {operator}= {self.expression(name, depth)} | 1"]
+        return [
+            f"{target} {operator if operator not in ('//', '%') else '^'}= {self.assignable(name, depth)}"
+        ]
+
+    def is_bit_field(self, place: str) -> bool:
+        return any(f.bit_width and place.endswith("." + f.name) for f in self.scope.fields)
+
+    def store_statement(self, depth: int) -> list[str]:
+        if self.scope.structs and self.scope.fields and self.draw(st.booleans()):
+            return self.store_field(depth)
+        name = self.any_type()
+        place = self.place(name, depth)
+        if place is None or self.is_bit_field(place):
+            return self.declare_statement(depth)
+        return [f"{place} = {self.assignable(name, depth + 1)}"]
+
+    def store_field(self, depth: int) -> list[str]:
+        struct, item = (
+            self.draw(st.sampled_from(self.scope.structs)),
+            self.draw(st.sampled_from(self.scope.fields)),
+        )
+        return [f"{struct}.{item.name} = {self.assignable(item.type, depth + 1)}"]
+
+    def swap_statement(self, depth: int) -> list[str]:
+        name = self.any_type()
+        known = [v for v in self.assignable_variables() if self.scope.variables[v] == name]
+        place = self.place(name, 1)
+        if place and not self.is_bit_field(place):
+            known.append(place)
+        if len(known) < 2:
+            return self.declare_statement(depth)
+        a, b = self.draw(st.permutations(known))[:2]
+        return [f"{a}, {b} = {b}, {a}"]
+
+    def tuple_statement(self, depth: int) -> list[str]:
+        names = [self.any_type(), self.any_type()]
+        values_ = [self.expression(name, depth) for name in names]
+        variables = [self.fresh("v"), self.fresh("v")]
+        self.scope.variables |= dict(zip(variables, names, strict=True))
+        if names[0] in DIVISIBLE and names[0] == names[1] and self.draw(st.booleans()):
+            return [f"{', '.join(variables)} = divmod({values_[0]}, {values_[1]} | 1)"]
+        return [f"{', '.join(variables)} = {', '.join(values_)}"]
+
+    def if_statement(self, depth: int) -> list[str]:
+        lines = [f"if {self.condition(depth)}:", *self.nested(depth - 1)]
+        if self.draw(st.integers(0, 3)) == 0:
+            lines += [f"elif {self.condition(depth)}:", *self.nested(depth - 1)]
+        if self.draw(st.booleans()):
+            lines += ["else:", *self.nested(depth - 1)]
+        return lines
+
+    def for_statement(self, depth: int) -> list[str]:
+        name, variable = self.integer(), self.fresh("i")
+        header = f"for {variable} in {self.bounded_range(name, depth)}:"
+        if self.draw(st.integers(0, 4)) == 0 and self.scope.arrays:
+            array = self.draw(st.sampled_from(sorted(self.scope.arrays)))
+            name, header = self.scope.arrays[array], f"for {variable} in {array}:"
+        outer = self.scope
+        self.scope = outer.inner()
+        self.scope.variables[variable] = name
+        body = self.nested(depth - 1, loop=True)
+        self.scope = outer
+        return [header, *body]
+
+    def bounded_range(self, name: str, depth: int) -> str:
+        """A range of at most LOOP_LIMIT values, often near an end of its type."""
+        kind = INTEGERS[name]
+        if self.draw(st.booleans()):
+            return f"range({self.expression(name, depth)} & 7)"
+        step = self.draw(
+            st.integers(-kind.maximum if kind.signed else -3, 3).filter(lambda s: s != 0) | st.just(1)
+        )
+        count = self.draw(st.integers(0, LOOP_LIMIT))
+        start = self.draw(numbers(name))
+        stop = min(max(start + count * step, kind.minimum), kind.maximum)
+        return f"range({name}({start}), {name}({stop}), {step})"
+
+    def while_statement(self, depth: int) -> list[str]:
+        counter = self.fresh("n")
+        self.scope.variables[counter] = "u8"
+        limit = self.draw(st.integers(1, LOOP_LIMIT))
+        test = f"{counter} < {limit}" + (
+            f" and {self.expression(BOOL, depth)}" if self.draw(st.booleans()) else ""
+        )
+        body = self.nested(depth - 1, loop=True, counter=counter)
+        return [f"{counter} = u8(0)", f"while {test}:", f"    {counter} += 1", *body]
+
+    def match_statement(self, depth: int) -> list[str]:
+        name = self.integer()
+        count = self.draw(st.integers(1, 5))
+        if self.draw(st.booleans()):
+            keys = [*range(count)]
+        else:
+            keys = self.draw(st.lists(numbers(name), min_size=count, max_size=count, unique=True))
+        lines = [f"match {self.expression(name, depth)}:"]
+        for key in keys:
+            guard = f" if {self.expression(BOOL, depth - 1)}" if self.draw(st.integers(0, 4)) == 0 else ""
+            lines += [f"    case {key}{guard}:", *("    " + line for line in self.nested(depth - 1))]
+        if self.draw(st.booleans()):
+            lines += ["    case _:", *("    " + line for line in self.nested(depth - 1))]
+        return lines
+
+    def memory_statement(self, depth: int) -> list[str]:
+        """New memory on the stack, or another pointer into what there is."""
+        name = self.any_type()
+        variable = self.fresh("m")
+        form = self.choose("array", "scalar", "struct", "pointer")
+        if form == "array":
+            self.scope.arrays[variable] = name
+            return [f"{variable} = local(Array[{name}, {ARRAY_LENGTH}])"]
+        if form == "struct" and self.scope.structs:
+            self.scope.structs.append(variable)
+            return [f"{variable} = local(Record)"]
+        array = next((a for a, t in self.scope.arrays.items() if t == name), None)
+        self.scope.pointers[variable] = name
+        if form == "pointer" and array:
+            return [f"{variable} = pointer_to({array}[{self.index(depth)}])"]
+        return [f"{variable} = local({name})"]
+
+    def assert_statement(self, depth: int) -> list[str]:
+        if self.rarely():
+            return [f'assert {self.condition(depth)}, "random"']
+        return [f"if {self.condition(depth)}:", f"    return {self.result()}"]
+
+    def result(self) -> str:
+        return self.assignable(self.result_type, 1)
+
+    result_type: str = BOOL
+
+    def function(self, signature: Signature, depth: int, length: int) -> list[str]:
+        """A whole function, and its parameters p0, p1, ... in scope of its body."""
+        self.scope = self.scope.inner()
+        parameters = {f"p{i}": name for i, name in enumerate(signature.parameters)}
+        self.scope.variables |= parameters
+        self.result_type = signature.result
+        declared = ", ".join(f"{p}: {name}" for p, name in parameters.items())
+        body = self.block(depth, length) if length else []
+        body.append(f"return {self.assignable(signature.result, depth + 1)}")
+        return [f"def {signature.name}({declared}) -> {signature.result}:", *("    " + line for line in body)]
+
+
+@dataclass(frozen=True)
+class Call:
+    function: str
+    arguments: tuple[int | bool, ...]
+
+
+@dataclass(frozen=True)
+class Program:
+    """Source of a module, and calls to make in it, in order."""
+
+    source: str
+    calls: tuple[Call, ...]
+
+    @property
+    def functions(self) -> list[str]:
+        return sorted({call.function for call in self.calls})
+
+
+@st.composite
+def signatures(draw: DrawFn, name: str, most: int = 4) -> Signature:
+    types = st.sampled_from(MEMORY_TYPES)
+    return Signature(name, tuple(draw(st.lists(types, min_size=1, max_size=most))), draw(types))
+
+
+@st.composite
+def calls_of(draw: DrawFn, functions: list[Signature], each: int) -> tuple[Call, ...]:
+    calls = []
+    for function in functions:
+        for _ in range(each):
+            calls.append(Call(function.name, tuple(draw(values(name)) for name in function.parameters)))
+    return tuple(calls)
+
+
+@st.composite
+def expression_programs(draw: DrawFn, count: int = 8) -> Program:
+    """Functions that are one expression each."""
+    functions = [draw(signatures(f"f{i}")) for i in range(count)]
+    lines = [HEADER]
+    for function in functions:
+        lines += ["", *Writer(draw, Scope()).function(function, 4, 0)]
+    return Program("\n".join(lines) + "\n", draw(calls_of(functions, 4)))
+
+
+@st.composite
+def record_fields(draw: DrawFn) -> list[Field]:
+    fields = []
+    for i in range(draw(st.integers(1, 6))):
+        name = draw(st.sampled_from(MEMORY_TYPES))
+        width = draw(st.integers(1, INTEGERS[name].bits)) if name in INTEGERS and name != "u128" else 1
+        bit_field = name != "u128" and draw(st.booleans())
+        fields.append(Field(f"x{i}", name, width if bit_field else 0))
+    return fields
+
+
+@st.composite
+def whole_programs(draw: DrawFn, count: int = 3) -> Program:
+    """Helpers and functions with loops, branches, memory, structs and pointers."""
+    fields = draw(record_fields())
+    array_types = draw(st.lists(st.sampled_from(MEMORY_TYPES), min_size=1, max_size=3, unique=True))
+    lines = [HEADER, "", "class Record(Struct):", *(item.declaration for item in fields), ""]
+    lines.append("record = static(Record)")
+    lines += [f"array_{name} = static(Array[{name}, {ARRAY_LENGTH}])" for name in array_types]
+    scope = Scope(arrays={f"array_{name}": name for name in array_types}, structs=["record"], fields=fields)
+    helpers = [draw(signatures(f"helper{i}", 2)) for i in range(2)]
+    functions = [draw(signatures(f"f{i}")) for i in range(count)]
+    for function in helpers:
+        lines += ["", *Writer(draw, scope).function(function, 1, 2)]
+    scope.functions = helpers
+    for function in functions:
+        lines += ["", *Writer(draw, scope).function(function, 2, 5)]
+    return Program("\n".join(lines) + "\n", draw(calls_of(functions, 3)))
