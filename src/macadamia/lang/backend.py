@@ -66,9 +66,11 @@ def optimised(text: str, options: BackendOptions) -> llvm.ModuleRef:
 
 def compile_object(text: str, options: BackendOptions) -> bytes:
     """A relocatable ELF object of the module."""
-    return target_machine(options).emit_object(optimised(text, options))
+    image: bytes = target_machine(options).emit_object(optimised(text, options))
+    return image
 
 
 def compile_assembly(text: str, options: BackendOptions) -> str:
     """AT&T assembly of the module, for people."""
-    return target_machine(options).emit_assembly(optimised(text, options))
+    assembly: str = target_machine(options).emit_assembly(optimised(text, options))
+    return assembly

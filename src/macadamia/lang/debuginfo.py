@@ -66,8 +66,8 @@ class Scope:
         """The part of this function that stands in another file."""
         node = self._files.get(file)
         if node is None:
-            text = f"!DILexicalBlockFile(scope: {self.node}, file: {self._debug.file(file)}, discriminator: 0)"
-            node = self._files[file] = self._debug.add(text)
+            where = f"scope: {self.node}, file: {self._debug.file(file)}"
+            node = self._files[file] = self._debug.add(f"!DILexicalBlockFile({where}, discriminator: 0)")
         return node
 
     def declare(self, parameters: list[tree.Local], slots: dict[tree.Local, str]) -> list[str]:
@@ -175,12 +175,27 @@ class DebugInfo:
     def derived(self, tag: str, base: Type, rest: str = "") -> str:
         return self.add(f"!DIDerivedType(tag: {tag}, baseType: {self.type(base)}{rest})")
 
-    def member(self, name: str, type_: Type, offset: int, rest: str = "", bits: int | None = None) -> str:
-        size = type_.size * 8 if bits is None else bits
+    def pointer(self, base: str) -> str:
+        return self.add(f"!DIDerivedType(tag: DW_TAG_pointer_type, baseType: {base}, size: {_POINTER_BITS})")
+
+    def member(self, name: str, type_: str, size: int, offset: int, rest: str = "") -> str:
+        """A field; `type_` is a node, `size` and `offset` are in bits."""
         return self.add(
-            f'!DIDerivedType(tag: DW_TAG_member, name: "{escaped(name)}", baseType: {self.type(type_)}, '
+            f'!DIDerivedType(tag: DW_TAG_member, name: "{escaped(name)}", baseType: {type_}, '
             f"size: {size}, offset: {offset}{rest})"
         )
+
+    def structure(self, name: str, size: int, members: list[str]) -> str:
+        """A struct of `size` bytes."""
+        return self.add(structure(name, size, members))
+
+
+def structure(name: str, size: int, members: list[str]) -> str:
+    """The text of a struct of `size` bytes."""
+    return (
+        f'!DICompositeType(tag: DW_TAG_structure_type, name: "{escaped(name)}", '
+        f"size: {size * 8}, elements: !{{{', '.join(members)}}})"
+    )
 
 
 def _basic(name: str, bits: int, encoding: str) -> str:
@@ -191,11 +206,11 @@ def _integer(debug: DebugInfo, type_: IntType) -> str:
     return debug.add(_basic(type_.name, type_.bits, "DW_ATE_signed" if type_.signed else "DW_ATE_unsigned"))
 
 
-def _bool(debug: DebugInfo, type_: BoolType) -> str:
+def _bool(debug: DebugInfo, _type: BoolType) -> str:
     return debug.add(_basic("bool", 8, "DW_ATE_boolean"))
 
 
-def _nothing(debug: DebugInfo, type_: Type) -> str:
+def _nothing(_debug: DebugInfo, _type: Type) -> str:
     return "null"
 
 
@@ -216,17 +231,17 @@ def _opaque(debug: DebugInfo, type_: NewType) -> str:
 
 
 def _pointer(debug: DebugInfo, type_: PointerType | UserPointerType) -> str:
+    tag = "tag: DW_TAG_pointer_type"
+
     def write() -> str:
-        base = debug.type(type_.target)
-        return f"!DIDerivedType(tag: DW_TAG_pointer_type, baseType: {base}, size: {_POINTER_BITS})"
+        return f"!DIDerivedType({tag}, baseType: {debug.type(type_.target)}, size: {_POINTER_BITS})"
 
     return debug.forward(type_, write)
 
 
 def _function(debug: DebugInfo, type_: FunctionType) -> str:
     types = ", ".join(map(debug.type, (type_.result, *type_.parameters)))
-    signature = debug.add(f"!DISubroutineType(types: !{{{types}}})")
-    return debug.add(f"!DIDerivedType(tag: DW_TAG_pointer_type, baseType: {signature}, size: {_POINTER_BITS})")
+    return debug.pointer(debug.add(f"!DISubroutineType(types: !{{{types}}})"))
 
 
 def _array(debug: DebugInfo, type_: ArrayType) -> str:
@@ -239,33 +254,24 @@ def _array(debug: DebugInfo, type_: ArrayType) -> str:
 
 def _struct(debug: DebugInfo, type_: StructType) -> str:
     def write() -> str:
-        members = ", ".join([_field(debug, field) for field in type_.fields])
-        return (
-            f'!DICompositeType(tag: DW_TAG_structure_type, name: "{escaped(str(type_))}", '
-            f"size: {type_.size * 8}, elements: !{{{members}}})"
-        )
+        return structure(str(type_), type_.size, [_field(debug, field) for field in type_.fields])
 
     return debug.forward(type_, write)
 
 
 def _field(debug: DebugInfo, field: Field) -> str:
-    unit = field.offset * 8
+    unit, type_ = field.offset * 8, debug.type(field.type)
     if not field.bit_width:
-        return debug.member(field.name, field.type, unit)
+        return debug.member(field.name, type_, field.type.size * 8, unit)
     rest = f", flags: DIFlagBitField, extraData: i64 {unit}"
-    return debug.member(field.name, field.type, unit + field.bit, rest, field.bit_width)
+    return debug.member(field.name, type_, field.bit_width, unit + field.bit, rest)
 
 
 def _text(debug: DebugInfo, type_: StringType) -> str:
     character = debug.add(_basic("char", 8, "DW_ATE_unsigned_char"))
-    pointer = debug.add(
-        f"!DIDerivedType(tag: DW_TAG_pointer_type, baseType: {character}, size: {_POINTER_BITS})"
-    )
-    address = f'!DIDerivedType(tag: DW_TAG_member, name: "address", baseType: {pointer}, size: {_POINTER_BITS})'
-    members = f"{debug.add(address)}, {debug.member('length', U64, _POINTER_BITS)}"
-    return debug.add(
-        f'!DICompositeType(tag: DW_TAG_structure_type, name: "str", size: {type_.size * 8}, elements: !{{{members}}})'
-    )
+    address = debug.member("address", debug.pointer(character), _POINTER_BITS, 0)
+    length = debug.member("length", debug.type(U64), U64.bits, _POINTER_BITS)
+    return debug.structure("str", type_.size, [address, length])
 
 
 def _tuple(debug: DebugInfo, type_: TupleType) -> str:
@@ -273,13 +279,10 @@ def _tuple(debug: DebugInfo, type_: TupleType) -> str:
     members, offset = [], 0
     for index, item in enumerate(type_.items):
         offset = round_up(offset, item.alignment)
-        members.append(debug.member(f"_{index}", item, offset * 8))
+        members.append(debug.member(f"_{index}", debug.type(item), item.size * 8, offset * 8))
         offset += item.size
     size = round_up(offset, max(item.alignment for item in type_.items))
-    return debug.add(
-        f'!DICompositeType(tag: DW_TAG_structure_type, name: "{type_}", size: {size * 8}, '
-        f"elements: !{{{', '.join(members)}}})"
-    )
+    return debug.structure(str(type_), size, members)
 
 
 def _volatile(debug: DebugInfo, type_: VolatileType) -> str:

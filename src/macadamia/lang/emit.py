@@ -92,7 +92,7 @@ class Module:
         return "@" + quoted(function.exported or function.symbol)
 
     def function_pointer(self, function: tree.Function) -> str:
-        """The value of a function used as a value; in jit the number that stands for it in CPython's memory."""
+        """A function as a value; in jit the number that stands for it in CPython's memory."""
         if self.target == "jit" and id(function) in self._handles:
             return f"inttoptr (i64 {self._handles[id(function)]} to ptr)"
         return self.symbol(function)
@@ -162,10 +162,10 @@ class Module:
         code.run(function.body)
         if code.reachable:
             self._fall_off(code, function)
-        return code.text(f"define {self._linkage(function)}{signature} {self._traits(function)}{self._scope(code)}")
+        return code.text(self._head(code, function, signature))
 
     def _fall_off(self, code: Code, function: tree.Function) -> None:
-        """The end of the body: a return of None; a trap where the checker has shown that it is not reached."""
+        """The end of the body: a return of None, or a trap where the checker has shown none."""
         if llvm_type(function.result) == "void" and function.result != NEVER:
             code.leave("void", function.place)
         else:
@@ -179,12 +179,13 @@ class Module:
         code.run(function.body)
         if code.reachable:
             code.finish("unreachable", function.place)
-        head = f"define {self._linkage(function)}{signature} naked {self._traits(function)}{self._scope(code)}"
-        return code.text(head)
+        return code.text(self._head(code, function, f"{signature} naked"))
 
-    def _linkage(self, function: tree.Function) -> str:
+    def _head(self, code: Code, function: tree.Function, signature: str) -> str:
         visible = function.exported is not None or id(function) in self._roots
-        return "" if visible else "internal "
+        linkage = "" if visible else "internal "
+        scope = "" if code.scope is None else f" !dbg {code.scope.node}"
+        return f"define {linkage}{signature} {self._traits(function)}{scope}"
 
     def _traits(self, function: tree.Function) -> str:
         traits = ["#0"]
@@ -197,10 +198,6 @@ class Module:
         if function.section and self.target != "jit":
             traits.append(f"section {quoted(function.section)}")
         return " ".join(traits)
-
-    @staticmethod
-    def _scope(code: Code) -> str:
-        return "" if code.scope is None else f" !dbg {code.scope.node}"
 
     # The whole
 

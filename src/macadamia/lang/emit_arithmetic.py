@@ -10,9 +10,18 @@ from __future__ import annotations
 from macadamia.lang import tree
 from macadamia.lang.emit_code import Code, ExpressionTable
 from macadamia.lang.emit_types import llvm_type
-from macadamia.lang.tree import Comparison, Conversion, Operator, integer_of
 from macadamia.lang.traps import TrapKind
-from macadamia.lang.types import BoolType, EnumType, FunctionType, IntType, NewType, NullType, PointerType, Type
+from macadamia.lang.tree import Comparison, Conversion, Operator, integer_of
+from macadamia.lang.types import (
+    BoolType,
+    EnumType,
+    FunctionType,
+    IntType,
+    NewType,
+    NullType,
+    PointerType,
+    Type,
+)
 
 _SIMPLE = {
     Operator.ADD: "add",
@@ -238,13 +247,13 @@ def _require_member(code: Code, type_: EnumType, value: str, place: tree.Place) 
     members = sorted(set(_members(type_)))
     if members and members[-1] - members[0] + 1 == len(members):
         offset = code.emit(f"sub {bits} {value}, {members[0]}", place)
-        code.require(code.emit(f"icmp ule {bits} {offset}, {len(members) - 1}", place), TrapKind.INVALID_ENUM, place)
+        found = code.emit(f"icmp ule {bits} {offset}, {len(members) - 1}", place)
     else:
-        equal = [code.emit(f"icmp eq {bits} {value}, {member}", place) for member in members]
         found = "false"
-        for test in equal:
-            found = code.emit(f"or i1 {found}, {test}", place)
-        code.require(found, TrapKind.INVALID_ENUM, place)
+        for member in members:
+            equal = code.emit(f"icmp eq {bits} {value}, {member}", place)
+            found = code.emit(f"or i1 {found}, {equal}", place)
+    code.require(found, TrapKind.INVALID_ENUM, place)
 
 
 def _reinterpret(code: Code, node: tree.Convert, value: str) -> str:

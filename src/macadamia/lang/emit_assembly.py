@@ -10,7 +10,7 @@ from macadamia.lang import tree
 from macadamia.lang.emit_code import Code, ExpressionTable
 from macadamia.lang.emit_expressions import to_memory, to_register
 from macadamia.lang.emit_types import escaped, llvm_type, memory_type
-from macadamia.lang.types import NeverType, NoneType, TupleType, Type
+from macadamia.lang.types import NeverType, NoneType, TupleType
 
 _FLAGS = ("~{dirflag}", "~{fpsr}", "~{flags}")
 

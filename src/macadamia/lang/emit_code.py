@@ -35,7 +35,11 @@ class Code:
     """Writes the body of one function. `checked` says whether checks become code."""
 
     def __init__(
-        self, module: Module, function: tree.Function, expressions: ExpressionTable, statements: StatementTable
+        self,
+        module: Module,
+        function: tree.Function,
+        expressions: ExpressionTable,
+        statements: StatementTable,
     ) -> None:
         self.module = module
         self.function = function

@@ -1,9 +1,9 @@
 """Constants, memory, calls, tuples and choices.
 
 Address arithmetic is getelementptr without `inbounds`: a kernel's pointers leave objects (the physical map,
-one past the end), and no result may be undefined. Memory is read and written with the alignment of its type in
-checked, where a misaligned pointer has been caught, and with alignment 1 in release, where it has not; x86-64
-machine code is the same.
+one past the end), and no result may be undefined. Memory is read and written with the alignment of its type
+in checked, where a misaligned pointer has been caught, and with alignment 1 in release, where it has not;
+x86-64 machine code is the same.
 """
 
 from __future__ import annotations
@@ -12,21 +12,20 @@ from macadamia.lang import tree
 from macadamia.lang.emit_arithmetic import resize
 from macadamia.lang.emit_code import Code, ExpressionTable
 from macadamia.lang.emit_types import llvm_type, memory_type, stride
-from macadamia.lang.tree import integer_of
 from macadamia.lang.traps import TrapKind
+from macadamia.lang.tree import integer_of
 from macadamia.lang.types import BoolType, Field, NeverType, NoneType, PointerType, Type, VolatileType
-
 
 # Constants
 
 
-def constant(code: Code, node: tree.Constant) -> str:
+def constant(_code: Code, node: tree.Constant) -> str:
     if isinstance(node.type, BoolType):
         return "true" if node.value else "false"
     return str(node.value)
 
 
-def null(code: Code, node: tree.Null) -> str:
+def null(_code: Code, _node: tree.Null) -> str:
     return "null"
 
 
@@ -46,10 +45,8 @@ def stack_address(code: Code, node: tree.StackAddress) -> str:
     address = code.frame.memory[node.object]
     type_ = node.object.type
     if type_.size:
-        code.do(
-            f"call void @llvm.memset.p0.i64(ptr align {type_.alignment} {address}, i8 0, i64 {type_.size}, i1 false)",
-            node.place,
-        )
+        arguments = f"ptr align {type_.alignment} {address}, i8 0, i64 {type_.size}, i1 false"
+        code.do(f"call void @llvm.memset.p0.i64({arguments})", node.place)
     return address
 
 
@@ -101,7 +98,7 @@ def element_address(code: Code, node: tree.ElementAddress) -> str:
 
 
 def _element(code: Code, node: tree.ElementAddress, *, used: bool) -> str:
-    """`base + index`. Pointers may be computed with freely; a pointer that is used, and an array, must be there."""
+    """`base + index`. Pointers are computed with freely; one that is `used`, and an array, must be there."""
     base, index = code.value(node.base), code.value(node.index)
     place = node.place
     if code.checked and (used or node.length is not None):
@@ -124,9 +121,10 @@ def _element(code: Code, node: tree.ElementAddress, *, used: bool) -> str:
 def load(code: Code, node: tree.Load) -> str:
     address = pointer(code, node.pointer)
     volatile = "volatile " if node.volatile else ""
-    type_ = node.type
-    loaded = code.emit(f"load {volatile}{memory_type(type_)}, ptr {address}, {alignment(code, type_)}", node.place)
-    return to_register(code, type_, loaded, node.place)
+    type_, place = node.type, node.place
+    where = f"ptr {address}, {alignment(code, type_)}"
+    loaded = code.emit(f"load {volatile}{memory_type(type_)}, {where}", place)
+    return to_register(code, type_, loaded, place)
 
 
 def store(code: Code, type_: Type, value: str, address: str, place: tree.Place, *, volatile: bool) -> None:

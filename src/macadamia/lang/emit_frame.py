@@ -31,7 +31,8 @@ class Frame:
             name = f"%local.{len(self.memory)}"
             self.memory[item] = name
             if not self.shared:
-                self._lines.append(f"  {name} = alloca {slot_type(item.type)}, align {max(1, item.type.alignment)}")
+                alignment = max(1, item.type.alignment)
+                self._lines.append(f"  {name} = alloca {slot_type(item.type)}, align {alignment}")
         for index, local in enumerate(function.parameters):
             self._lines.append(f"  store {llvm_type(local.type)} %{index}, ptr {self.slots[local]}")
 

@@ -9,8 +9,8 @@ from macadamia.lang.emit_arithmetic import resize
 from macadamia.lang.emit_code import Code, ExpressionTable
 from macadamia.lang.emit_expressions import pointer, store, to_memory, to_register
 from macadamia.lang.emit_types import STRING, llvm_type, memory_type
-from macadamia.lang.tree import Intrinsic, IntrinsicCall, integer_of
 from macadamia.lang.traps import TrapKind
+from macadamia.lang.tree import Intrinsic, IntrinsicCall, integer_of
 from macadamia.lang.types import PointerType, Type, UserPointerType
 
 Handler = Callable[[Code, IntrinsicCall], str]
@@ -158,7 +158,8 @@ def _atomic_load(code: Code, node: IntrinsicCall) -> str:
 
 def _atomic_store(code: Code, node: IntrinsicCall) -> str:
     address, value, type_ = _atomic_operands(code, node)
-    code.do(f"store atomic {memory_type(type_)} {value}, ptr {address} seq_cst, align {type_.alignment}", node.place)
+    where = f"ptr {address} seq_cst, align {type_.alignment}"
+    code.do(f"store atomic {memory_type(type_)} {value}, {where}", node.place)
     return ""
 
 
@@ -175,10 +176,8 @@ def _atomic_update(operation: str) -> Handler:
 
     def handler(code: Code, node: IntrinsicCall) -> str:
         address, value, type_ = _atomic_operands(code, node)
-        old = code.emit(
-            f"atomicrmw {operation} ptr {address}, {memory_type(type_)} {value} seq_cst, align {type_.alignment}",
-            node.place,
-        )
+        operands = f"ptr {address}, {memory_type(type_)} {value}"
+        old = code.emit(f"atomicrmw {operation} {operands} seq_cst, align {type_.alignment}", node.place)
         return to_register(code, type_, old, node.place)
 
     return handler

@@ -107,7 +107,8 @@ class _Buffer:
             loaded = self.line(f"load i64, ptr {self._next(type_)}, align 8")
             return f"i1 {self.line(f'icmp ne i64 {loaded}, 0')}"
         if not isinstance(type_, TupleType | StringType):
-            return f"{llvm_type(type_)} {self.line(f'load {llvm_type(type_)}, ptr {self._next(type_)}, align 8')}"
+            name = llvm_type(type_)
+            return f"{name} {self.line(f'load {name}, ptr {self._next(type_)}, align 8')}"
         whole, name = "poison", llvm_type(type_)
         for index, item in enumerate(parts(type_)):
             whole = self.line(f"insertvalue {name} {whole}, {self.unpack(item)}, {index}")

@@ -1,4 +1,4 @@
-"""How the types of kernel Python look in LLVM: in registers, in memory, and as the distance between elements."""
+"""How the types of kernel Python look in LLVM: in registers, in memory, as the stride of an array."""
 
 from __future__ import annotations
 

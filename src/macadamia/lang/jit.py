@@ -24,6 +24,7 @@ from macadamia.lang.traps import Trap, TrapKind
 from macadamia.lang.types import Type
 
 _PAGE_SIZE = 4096  # faults below are uses of a null pointer
+_SI_KERNEL = 0x80  # si_code of a general protection fault, Linux uapi/asm-generic/siginfo.h
 _CALLBACK = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_uint64))
 _raised: list[BaseException] = []  # the exception of a callback, on its way through compiled frames
 
@@ -63,19 +64,27 @@ def _failure(status: int) -> BaseException:
     if status == RAISED:
         return _raised.pop()
     if status == FAULTED:
-        address = record.fault_address
-        if address < _PAGE_SIZE:
-            return Trap(TrapKind.NULL, f"None dereferenced: access to {address:#x}")
-        return Trap(TrapKind.BOUNDS, f"access to {address:#x}, where there is no memory")
+        return _fault(record.fault_code, record.fault_address)
     message = ctypes.string_at(record.message, record.message_length).decode()
     file = ctypes.string_at(record.file, record.file_length).decode()
     return Trap(list(TrapKind)[record.kind], message, file=file, line=record.line)
 
 
+def _fault(code: int, address: int) -> Trap:
+    """The processor stopped compiled code: what checks do not catch, and in release what they would have."""
+    if code == _SI_KERNEL:
+        return Trap(TrapKind.BOUNDS, "an address that is not canonical, or a privileged instruction")
+    if address < _PAGE_SIZE:
+        return Trap(TrapKind.NULL, f"None dereferenced: access to {address:#x}")
+    return Trap(TrapKind.BOUNDS, f"access to {address:#x}, where there is no memory")
+
+
 class Library:
     """Compiled functions as attributes, by name. `text` is the LLVM text they were made from."""
 
-    def __init__(self, roots: Sequence[Callable[..., Any]], program: tree.Program, text: str, image: bytes) -> None:
+    def __init__(
+        self, roots: Sequence[Callable[..., Any]], program: tree.Program, text: str, image: bytes
+    ) -> None:
         self.text = text
         self._callbacks = {
             callback_symbol(number): _callback(function) for number, function in callbacks(program)
@@ -128,7 +137,7 @@ def jit(
 ) -> Library:
     """Compile `functions` and what they reach. Raises CompileErrors.
 
-    `implementations` bind interfaces: to kernel functions, which are compiled too, or to plain Python callables.
+    `implementations` bind interfaces to kernel functions, which are compiled too, or plain Python callables.
     """
     program = check_program(functions, implementations)
     text = emit(program, EmitOptions(profile, "jit", debug))

@@ -37,7 +37,7 @@ class Record(ctypes.Structure):
         ("file_length", ctypes.c_uint64),  # 56
         ("line", ctypes.c_uint64),  # 64
         ("fault_address", ctypes.c_uint64),  # 72
-        ("fault_instruction", ctypes.c_uint64),  # 80
+        ("fault_code", ctypes.c_uint64),  # 80
         ("old_handler", ctypes.c_uint64),  # 88
     )
     floor: int
@@ -50,15 +50,15 @@ class Record(ctypes.Structure):
     file_length: int
     line: int
     fault_address: int
-    fault_instruction: int
+    fault_code: int
     old_handler: int
 
 
 record = Record(stack_end=memory.end)
 
 # System V AMD64 ABI: arguments in rdi, rsi, rdx, rcx, r8, r9; rbx, rbp, r12-r15 are the caller's.
-# The fault handler gets (signal, siginfo_t *, ucontext_t *): si_addr lies at 16 in the one, rip at 168 in
-# the other (Linux uapi/asm-generic/siginfo.h, asm/sigcontext.h).
+# The fault handler gets (signal, siginfo_t *, ucontext_t *): si_code and si_addr lie at 8 and 16 in the
+# one, rip at 168 in the other (Linux uapi/asm-generic/siginfo.h, asm/sigcontext.h).
 _ASSEMBLY = """
     .text
     .globl enter, trap, unwind, handle_fault
@@ -114,13 +114,23 @@ handle_fault:
     je 1f
     movq 16(%rsi), %rax
     movq %rax, 72(%r11)
-    movq 168(%rdx), %rax
+    movslq 8(%rsi), %rax
     movq %rax, 80(%r11)
     leaq faulted(%rip), %rax
     movq %rax, 168(%rdx)
     retq
 1:  jmpq *88(%r11)
 """
+
+
+def _assembly() -> str:
+    """The text with its numbers filled in."""
+    base = ctypes.addressof(record)
+    numbers = {"record": base, "trapped": TRAPPED, "raised": RAISED, "faulted": FAULTED}
+    text = _ASSEMBLY
+    for name, number in numbers.items():
+        text = text.replace("${" + name + "}", f"${number}")
+    return text
 
 
 class _Action(ctypes.Structure):
@@ -143,11 +153,7 @@ class Runtime:
 
     def __init__(self) -> None:
         self._linker = llvm.create_lljit_compiler(target_machine(BackendOptions("jit")), use_jit_link=True)
-        text = _ASSEMBLY
-        numbers = {"record": ctypes.addressof(record), "trapped": TRAPPED, "raised": RAISED, "faulted": FAULTED}
-        for name, number in numbers.items():
-            text = text.replace("${" + name + "}", f"${number}")
-        module = f'target triple = "{TRIPLES["jit"]}"\nmodule asm "{escaped(text)}"\n'
+        module = f'target triple = "{TRIPLES["jit"]}"\nmodule asm "{escaped(_assembly())}"\n'
         builder = llvm.JITLibraryBuilder().add_object_img(compile_object(module, BackendOptions("jit")))
         exported = ("enter", "trap", "unwind", "handle_fault")
         for symbol in exported:

@@ -62,6 +62,7 @@ def _explain(errors: str) -> str:
     """One line for what lld said."""
     undefined = list(dict.fromkeys(_UNDEFINED.findall(errors)))
     if undefined:
-        return f"undefined symbols: {', '.join(undefined)}: assembly names them, nothing defines or exports them"
+        names = ", ".join(undefined)
+        return f"undefined symbols: {names}: assembly names them, and nothing defines or exports them"
     lines = [line.removeprefix(f"{LINKER}: error: ") for line in errors.splitlines() if "error:" in line]
     return f"{LINKER}: {lines[0] if lines else errors.strip() or 'failed without a message'}"
