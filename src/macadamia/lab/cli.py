@@ -82,6 +82,36 @@ def run(system: SystemName,
     return run_system(system, command or [], options)
 
 
+@app.command()
+def explain(where: Annotated[str, typer.Argument(metavar="FILE:LINE|ADDRESS", help="What to explain.")],
+            system: Annotated[str, typer.Argument(metavar="[SYSTEM]", help="In which system.")] = "hello",
+            profile: Profile = "release") -> None:
+    """Show source and machine code of a line or an address side by side, with costs."""
+    from macadamia.lab import explain as explanation
+    from macadamia.lab.build import build_system
+    from macadamia.lab.catalogue import find_system
+    from macadamia.lab.symbols import Symbols
+
+    built = build_system(find_system(system), _profile(profile))
+    print(explanation.explain(where, Symbols.load(built)))
+
+
+@app.command()
+def debug(system: SystemName,
+          command: Annotated[list[str] | None, typer.Argument(metavar="[-- COMMAND ARG...]")] = None,
+          profile: Profile = "checked", memory: Memory = "256M", cpus: Cpus = 1,
+          module: Annotated[list[Path] | None, typer.Option(help="A boot module; may be repeated.")] = None,
+          gdb: Annotated[list[str] | None, typer.Option(help="Another argument for gdb.")] = None) -> int:
+    """Start a system stopped at its first instruction, with gdb on its Python source."""
+    from macadamia.lab.debug import debug_system
+    from macadamia.lab.initrd import Module
+    from macadamia.lab.run import Options, make_machine
+
+    machine = make_machine(accel="tcg", memory=memory, cpus=cpus, icount=False)
+    options = Options(machine, _profile(profile), modules=tuple(Module(path) for path in module or ()))
+    return debug_system(system, command or [], options, gdb or [])
+
+
 @app.command(context_settings=_PASS_THROUGH)
 def test(context: typer.Context) -> int:
     """Run the test suite; arguments go to pytest."""

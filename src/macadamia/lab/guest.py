@@ -24,17 +24,18 @@ class Guest:
 
     `console` is a socket to COM1; `log` is the file that receives COM2; `complaints` is the read end
     of QEMU's own standard error. With `gdb`, the machine waits there for a debugger before it starts.
+    With `console_file`, COM1 only writes to that file.
     """
 
     def __init__(self, machine: Machine, kernel: Path, log: Path, *, initrd: bytes | None = None,
-                 gdb: Path | None = None) -> None:
+                 gdb: Path | None = None, console_file: Path | None = None) -> None:
         self.log = log
         self.console, console_end = socket.socketpair()
         control, control_end = socket.socketpair()
         self.complaints, complaints_end = os.pipe()
         self._folder = tempfile.TemporaryDirectory(prefix="macadamia-")
         try:
-            connections = Connections(f"socket,fd={console_end.fileno()}", log, control_end.fileno(), gdb)
+            connections = Connections(log, control_end.fileno(), console_file or console_end.fileno(), gdb)
             initrd_file = self._place(initrd)
             self.process = subprocess.Popen(
                 command_line(machine, kernel, initrd_file, connections), stdin=subprocess.DEVNULL,

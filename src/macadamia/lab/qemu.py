@@ -53,11 +53,14 @@ class Machine:
 
 @dataclass(frozen=True)
 class Connections:
-    """File descriptors and files that join QEMU to the runner. `gdb` is a socket path to stop and wait on."""
+    """What joins QEMU to the runner, as file names and numbers of descriptors that it inherits.
 
-    console: str
+    `console` is a connected socket or an output file. At `gdb`, a socket to make, QEMU waits for gdb.
+    """
+
     log: Path
     monitor: int
+    console: int | Path
     gdb: Path | None = None
 
 
@@ -70,7 +73,7 @@ def command_line(machine: Machine, kernel: Path, initrd: Path | None, connection
         line += ["-initrd", str(initrd)]
     if machine.icount:
         line += ["-icount", "shift=0,sleep=off", "-seed", "1", "-rtc", "clock=vm,base=2000-01-01"]
-    line += ["-chardev", f"{connections.console},id=console", "-serial", "chardev:console",
+    line += ["-chardev", f"{_console(connections.console)},id=console", "-serial", "chardev:console",
              "-chardev", f"file,id=log,path={_escape(connections.log)}", "-serial", "chardev:log",
              "-chardev", f"socket,id=monitor,fd={connections.monitor}",
              "-mon", "chardev=monitor,mode=control",
@@ -81,6 +84,10 @@ def command_line(machine: Machine, kernel: Path, initrd: Path | None, connection
         line += ["-S", "-chardev", f"socket,id=gdb,path={_escape(connections.gdb)},server=on,wait=off",
                  "-gdb", "chardev:gdb"]
     return line
+
+
+def _console(console: int | Path) -> str:
+    return f"socket,fd={console}" if isinstance(console, int) else f"file,path={_escape(console)}"
 
 
 def version_of(program: str) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ functions from DWARF. The debug information is read on first use: a run that end
 import bisect
 import linecache
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -33,16 +34,23 @@ class Place:
     line: int = 0
 
     def short(self) -> str:
-        """file:line, relative to the repository where it lies inside; "" when unknown."""
-        if not self.file:
-            return ""
-        path = Path(self.file)
-        inside = path.is_relative_to(_REPOSITORY)
-        return f"{path.relative_to(_REPOSITORY) if inside else path}:{self.line}"
+        """file:line, the file as `short_path`; "" when unknown."""
+        return f"{short_path(self.file)}:{self.line}" if self.file else ""
 
     def text(self) -> str:
         """The source line; "" when the file is gone."""
-        return linecache.getline(self.file, self.line).rstrip("\n") if self.file else ""
+        return source_line(self.file, self.line)
+
+
+def short_path(file: str) -> str:
+    """`file` relative to the repository where it lies inside."""
+    path = Path(file)
+    return str(path.relative_to(_REPOSITORY)) if path.is_relative_to(_REPOSITORY) else file
+
+
+def source_line(file: str, line: int) -> str:
+    """The text of a source line without its end; "" when the file is unknown or gone."""
+    return linecache.getline(file, line).rstrip("\n") if file else ""
 
 
 @dataclass(frozen=True)
@@ -130,6 +138,16 @@ class Symbols:
             return self.rows[index]
         return None
 
+    def defined_at(self, file: str, line: int) -> list[Function]:
+        """The compiled functions whose definition begins at `file`:`line`."""
+        found = []
+        for die in self._subprograms():
+            if "DW_AT_low_pc" not in die.attributes or _number(die, "DW_AT_decl_line") != line:
+                continue
+            if _unit_files(die).get(_number(die, "DW_AT_decl_file")) == file:
+                found.append(self.function_at(_number(die, "DW_AT_low_pc")))
+        return [function for function in found if function is not None]
+
     def places(self, address: int) -> list[Place]:
         """Where `address` is in the source, innermost inlined function first; [] when it is unknown."""
         function = self.function_at(address)
@@ -155,14 +173,16 @@ class Symbols:
 
     def _inlined_at(self, address: int) -> list[DIE]:
         """The inlined calls that contain `address`, outermost first."""
-        if not self._elf.has_dwarf_info():
-            return []
-        dwarf = self._elf.get_dwarf_info()
-        for unit in dwarf.iter_CUs():
-            for die in unit.get_top_DIE().iter_children():
-                if die.tag == "DW_TAG_subprogram" and _covers(die, address):
-                    return _descend(die, address)
+        for die in self._subprograms():
+            if _covers(die, address):
+                return _descend(die, address)
         return []
+
+    def _subprograms(self) -> Iterator[DIE]:
+        if self._elf.has_dwarf_info():
+            for unit in self._elf.get_dwarf_info().iter_CUs():
+                children = unit.get_top_DIE().iter_children()
+                yield from (die for die in children if die.tag == "DW_TAG_subprogram")
 
 
 def _descend(die: DIE, address: int) -> list[DIE]:
