@@ -1,0 +1,1 @@
+"""The computer under a kernel: `x86_64` is the real one, `hosted` its simulated twin for tests."""

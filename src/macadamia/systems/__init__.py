@@ -1,0 +1,1 @@
+"""The assembled systems: each module with a PROGRAM is one that `mac run` can start."""
