@@ -176,7 +176,7 @@ class Context:
             return NOT_STATIC
         if isinstance(node, ast.Subscript):
             base = self.static_object(node.value)
-            if isinstance(base, type) or hasattr(base, "__class_getitem__") or is_type_form(base):
+            if isinstance(base, type) or is_type_form(base):
                 return self.evaluate(node)
         return NOT_STATIC
 
