@@ -14,7 +14,7 @@ import sys
 import types as python_types
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
 from macadamia.lang.types import (
     BOOL,
@@ -33,6 +33,17 @@ from macadamia.lang.types import (
     VolatileType,
 )
 
+V = TypeVar("V")
+N = TypeVar("N")
+
+if TYPE_CHECKING:
+
+    class Form(Generic[V, N]):
+        """What mypy takes `Array[u8, 16]` for as a value: a type of objects V. Of a pointer N is None."""
+
+        def __call__(self, *values: Any) -> V: ...
+        def __or__(self, other: None) -> Form[V, N]: ...
+
 
 class TypeForm:
     """A subscriptable type name. `name[...]` makes the type; for mypy the plug-in says what it stands for."""
@@ -44,8 +55,10 @@ class TypeForm:
         self._parameters = parameters
         self._make = make
 
-    def __getitem__(self, key: Any) -> Any:
-        return self._make(*key) if isinstance(key, tuple) else self._make(key)
+    def __getitem__(self, key: Any) -> Form[Any, Any]:
+        form: Form[Any, Any]
+        form = cast(Any, self._make(*key) if isinstance(key, tuple) else self._make(key))
+        return form
 
     def __call__(self, *_arguments: object) -> Any:
         raise AnnotationError(f"{self.__name__} needs its parameters: write {self}")

@@ -178,7 +178,7 @@ def bound(implementations: Implementations) -> Iterator[None]:
 
 
 @interface
-def panic_handler(message: str, file: str, line: u32) -> NoReturn:  # type: ignore[empty-body]
+def panic_handler(message: str, file: str, line: u32) -> NoReturn:
     """Called when a compiled program stops: a failed check, `panic`, `unreachable`."""
 
 

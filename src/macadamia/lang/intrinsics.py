@@ -6,7 +6,7 @@ import builtins
 import operator
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NoReturn, SupportsIndex, TypeVar
+from typing import Any, Generic, NoReturn, SupportsIndex, TypeVar
 
 from macadamia.lang.annotations import resolve_annotation
 from macadamia.lang.conversion import coerce
@@ -17,7 +17,7 @@ from macadamia.lang.traps import Trap, TrapKind
 from macadamia.lang.types import U8, ArrayType, StructType
 
 I = TypeVar("I", bound=Integer)  # noqa: E741
-A = TypeVar("A", bound=Address)
+T = TypeVar("T")
 
 assembly_of: dict[str, list[str]] = {}  # texts of global_asm by the module that gave them
 
@@ -124,12 +124,12 @@ def text_bytes(text: str) -> Pointer[u8]:
     return place(Pointer, U8, memory.text(text))
 
 
-def volatile_load(pointer: Pointer[Any]) -> Any:
+def volatile_load(pointer: Pointer[T]) -> T:
     """One read that reaches memory."""
     return pointer[0]
 
 
-def volatile_store(pointer: Pointer[Any], value: Any) -> None:
+def volatile_store(pointer: Pointer[T], value: T) -> None:
     """One write that reaches memory."""
     pointer[0] = value
 
@@ -142,19 +142,19 @@ def compiler_barrier() -> None:
     """Keep the compiler from moving memory accesses across."""
 
 
-def copy_bytes(to: Any, from_: Any, count: SupportsIndex) -> None:
+def copy_bytes(to: Address, from_: Address, count: SupportsIndex) -> None:
     """Copy `count` bytes between ranges that do not overlap."""
     move_bytes(to, from_, count)
 
 
-def move_bytes(to: Any, from_: Any, count: SupportsIndex) -> None:
+def move_bytes(to: Address, from_: Address, count: SupportsIndex) -> None:
     """Copy `count` bytes; the ranges may overlap."""
     size = operator.index(count)
     if size:
         memory.write(to.kernel_address, memory.bytes_at(from_.kernel_address, size))
 
 
-def fill_bytes(to: Any, value: u8, count: SupportsIndex) -> None:
+def fill_bytes(to: Address, value: u8, count: SupportsIndex) -> None:
     """Set `count` bytes to `value`."""
     size = operator.index(count)
     if size:
@@ -164,7 +164,7 @@ def fill_bytes(to: Any, value: u8, count: SupportsIndex) -> None:
 # Numbers
 
 
-class range:  # noqa: A001, N801
+class range(Generic[T]):  # noqa: A001, N801
     """`for i in range(...)`: Python's range, of values that have the type of the bounds (literals: u64)."""
 
     def __init__(self, *bounds: SupportsIndex) -> None:
@@ -174,8 +174,9 @@ class range:  # noqa: A001, N801
         self.kind = common_kind((start, stop))
         self.numbers = builtins.range(int(coerced(self.kind, start)), int(coerced(self.kind, stop)), step)
 
-    def __iter__(self) -> Iterator[Any]:
-        return map(self.kind, self.numbers)
+    def __iter__(self) -> Iterator[T]:
+        kind: Any = self.kind
+        return map(kind, self.numbers)
 
 
 def common_kind(values: Iterable[Any]) -> type[Integer]:
