@@ -4,7 +4,7 @@ Frequencies are never assumed. The processor or the hypervisor may tell the coun
 hypervisor leaf 0x40000010); otherwise it is measured against a reference timer for a millisecond. The APIC
 timer is measured the same way, unless it can be set to a time-stamp directly (TSC deadline).
 
-Times are nanoseconds since `start_clock`. Conversions are multiplications by 32.32 fixed-point ratios.
+Times are nanoseconds since `note_start`. Conversions are multiplications by 32.32 fixed-point ratios.
 """
 
 from macadamia.lang import Struct, implements, local, multiply_high, range, static, u32, u64
@@ -45,26 +45,40 @@ class Sample(Struct):
     duration: u64
 
     def take(self) -> None:
-        """Read the counters several times and keep the quickest try: an emulator may lose the processor."""
+        """Read the counters as the reference timer ticks; of several tries keep the quickest.
+
+        An emulator may lose the processor in the middle of a try, which then takes long.
+        """
         self.duration = FURTHEST
         for _ in range(u64(SAMPLES)):
+            self.try_once()
+
+    def try_once(self) -> None:
+        previous = reference_timer.read()
+        reference = previous
+        before: u64 = 0
+        while reference == previous:
             before = read_time_stamp()
             reference = reference_timer.read()
-            timer = local_apic().current_count
-            after = read_time_stamp()
-            if after - before < self.duration:
-                self.duration = after - before
-                self.reference = reference
-                self.time_stamp = before
-                self.timer = timer
+        timer = local_apic().current_count
+        duration = read_time_stamp() - before
+        if duration < self.duration:
+            self.duration = duration
+            self.reference = reference
+            self.time_stamp = before
+            self.timer = timer
 
 
 clock = static(Clock)
 
 
+def note_start() -> None:
+    """Time 0 is now."""
+    clock.start = read_time_stamp()
+
+
 def start_clock() -> None:
     """Find the frequencies. The local APIC runs, interrupts are off."""
-    clock.start = read_time_stamp()
     told = told_frequency()
     if told == 0 or not has(Feature.TSC_DEADLINE):
         measure()

@@ -1,11 +1,11 @@
 """Physical memory in 4 KiB frames: what a kernel starts from.
 
-Free memory is a few regions, taken from their low end, and a list of frames that were given back, linked
+Free memory is a few regions in ascending order, the lowest used first, from its low end, and a list of frames that were given back, linked
 through the frames themselves. Allocating and freeing cost the same however much memory there is, and nothing is
 set up per frame, so boot time does not depend on the size of memory.
 """
 
-from macadamia.lang import Array, Struct, cast, fill_bytes, range, static, u64
+from macadamia.lang import Array, Ptr, Struct, cast, fill_bytes, range, static, u64
 from macadamia.machine.addresses import PAGE_SIZE, PhysAddr, round_down, round_up
 from macadamia.machine.interface import physical_pointer
 
@@ -30,24 +30,34 @@ class FramePool(Struct):
         start = round_up(start, PAGE_SIZE)
         end = round_down(end, PAGE_SIZE)
         if start < end and self.count < MAXIMUM_REGIONS:
-            region = self.regions[self.count]
+            region = self.make_room(start)
             region.start = start
             region.end = end
-            self.count += 1
             self.available += (end - start) // PAGE_SIZE
+
+    def make_room(self, start: u64) -> Ptr[Region]:
+        """A new region before all that start above `start`."""
+        position = self.count
+        self.count += 1
+        while position > 0 and self.regions[position - 1].start > start:
+            self.regions[position].start = self.regions[position - 1].start
+            self.regions[position].end = self.regions[position - 1].end
+            position -= 1
+        return self.regions[position]
 
     def reserve(self, start: u64, end: u64) -> None:
         """Memory from `start` to `end` is in use. Before the first allocation only."""
         start = round_down(start, PAGE_SIZE)
         end = round_up(end, PAGE_SIZE)
-        for i in range(self.count):
+        i: u64 = 0
+        while i < self.count:
             region = self.regions[i]
+            i += 1
             if start < region.end and region.start < end:
-                old_end = region.end
-                self.available -= (region.end - region.start) // PAGE_SIZE
+                rest = region.end
                 region.end = max(region.start, start)
-                self.available += (region.end - region.start) // PAGE_SIZE
-                self.add(end, old_end)
+                self.available -= (rest - region.end) // PAGE_SIZE
+                self.add(end, rest)
 
     def allocate(self) -> PhysAddr:
         """A frame with unknown contents; 0 when memory is exhausted."""

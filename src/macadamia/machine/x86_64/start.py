@@ -8,7 +8,7 @@ from macadamia.machine.interface import kernel_main
 from macadamia.machine.text import log
 from macadamia.machine.x86_64 import boot, layout
 from macadamia.machine.x86_64.assembly import template
-from macadamia.machine.x86_64.clock import clock, start_clock
+from macadamia.machine.x86_64.clock import clock, note_start, start_clock
 from macadamia.machine.x86_64.entry import enable_system_calls
 from macadamia.machine.x86_64.features import Feature, enable_protection, has, read_features
 from macadamia.machine.x86_64.fpu import start_fpu
@@ -41,6 +41,7 @@ global_asm(boot.TEXT)
 @export("machine_start")
 def machine_start(start_info: u64) -> NoReturn:
     """Called by the boot code on the boot stack, interrupts off; `start_info` is a physical address."""
+    note_start()
     start_serial(COM1)
     start_serial(COM2)
     start_traps(boot_processor)
