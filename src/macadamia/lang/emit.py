@@ -75,6 +75,7 @@ class Module:
         self.metadata: list[str] = []
         self.unlikely = self.add_metadata('!{!"branch_weights", i32 1048576, i32 1}')
         self.debug = DebugInfo(self, options) if options.debug else None
+        self._assemblies = 0
         self._texts: dict[str, str] = {}
         self._stops: dict[tuple[TrapKind, str, str], str] = {}
         self._definitions: list[str] = []
@@ -85,6 +86,11 @@ class Module:
     def add_metadata(self, text: str) -> str:
         self.metadata.append(text)
         return f"!{len(self.metadata) - 1}"
+
+    def assembly_number(self) -> str:
+        """A node with the next number of an inline assembly, which LLVM names in errors."""
+        self._assemblies += 1
+        return self.add_metadata(f"!{{i64 {self._assemblies}}}")
 
     # Symbols
 
@@ -209,7 +215,8 @@ class Module:
         if self.target == "jit":  # a kernel's boot code has no place in this process
             lines += emit_jit.support(self)
         else:
-            lines += [f'module asm "{escaped(text)}"' for text in (MEMORY, *self.program.assembly)]
+            texts = [f'\n# 1 "global_asm"\n{text}' for text in (MEMORY, *self.program.assembly)]
+            lines += [f'module asm "{escaped(text)}"' for text in texts]
         lines += [*statics, *self._definitions, *functions]
         lines.append(f"attributes #0 = {{ {_COMMON}{_BARE if self.target == 'bare' else ''} }}")
         if self.debug:

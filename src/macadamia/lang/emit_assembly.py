@@ -9,7 +9,7 @@ from __future__ import annotations
 from macadamia.lang import tree
 from macadamia.lang.emit_code import Code, ExpressionTable
 from macadamia.lang.emit_expressions import to_memory, to_register
-from macadamia.lang.emit_types import escaped, llvm_type, memory_type
+from macadamia.lang.emit_types import llvm_type, memory_type, quoted
 from macadamia.lang.types import NeverType, NoneType, TupleType
 
 _FLAGS = ("~{dirflag}", "~{fpsr}", "~{flags}")
@@ -17,8 +17,9 @@ _FLAGS = ("~{dirflag}", "~{fpsr}", "~{flags}")
 
 def assembly(code: Code, node: tree.Assembly) -> str:
     inputs = ", ".join([_input(code, item) for item in node.inputs])
-    target = f"asm sideeffect {_template(node.template)}, {_constraints(node.constraints)}({inputs})"
     place = node.place
+    texts = f"{_template(node.template, place)}, {_constraints(node.constraints)}"
+    target = f"asm sideeffect {texts}({inputs}), !srcloc {code.module.assembly_number()}"
     if isinstance(node.type, NoneType | NeverType):
         code.do(f"call void {target}", place)
         return ""
@@ -50,15 +51,17 @@ def _tuple(code: Code, type_: TupleType, types: str, result: str, place: tree.Pl
     return whole
 
 
-def _template(text: str) -> str:
-    return f'"{escaped(text)}"'
+def _template(text: str, place: tree.Place) -> str:
+    """The template after a line marker, by which LLVM tells the place of an error (backend.py reads it)."""
+    marker = f'# {place.line} "{place.file}"'.replace("$", "$$")
+    return quoted(f"\n{marker}\n{text}")  # markers are recognised at the start of a line only
 
 
 def _constraints(text: str) -> str:
     """The written constraints and the flags, each once."""
     parts = [part.strip() for part in text.split(",") if part.strip()]
     parts += [flag for flag in _FLAGS if flag not in parts]
-    return f'"{escaped(",".join(parts))}"'
+    return quoted(",".join(parts))
 
 
 TABLE: ExpressionTable = {tree.Assembly: assembly}
