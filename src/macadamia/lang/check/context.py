@@ -147,6 +147,8 @@ class Context:
                 self.poisoned.add(name)
             if self.assigned is not None:
                 self.assigned.add(name)
+        if isinstance(node, ast.Return):
+            self.assigned = None
 
     # Locals
 
