@@ -1,5 +1,6 @@
 """`mac build`: from a system's name to its ELF file, through the cache."""
 
+import os
 from pathlib import Path
 
 from macadamia.lab import packages
@@ -10,7 +11,9 @@ from macadamia.lab.errors import DiagnosticsError
 
 def build_system(system: System, profile: str) -> Path:
     """The finished ELF file of `system`, in the cache. `DiagnosticsError` when the compiler refuses it."""
-    return BuildCache(cache_directory(), sources=SOURCES).build(system, profile, _compiler)
+    cache = BuildCache(cache_directory(), sources=SOURCES)
+    # With MACADAMIA_DEBUG the compiler writes out its stages (lang/dump.py): it has to run.
+    return cache.build(system, profile, _compiler, anew="MACADAMIA_DEBUG" in os.environ)
 
 
 def _compiler() -> Compile:

@@ -94,18 +94,20 @@ class BuildCache:
                 self._write(manifest, json.dumps(current).encode())
         return found
 
-    def build(self, system: System, profile: str, compile_program: Callable[[], Compile]) -> Path:
-        """The ELF file of `system`, from the cache or newly made.
+    def build(self, system: System, profile: str, compile_program: Callable[[], Compile], *,
+              anew: bool = False) -> Path:
+        """The ELF file of `system`, from the cache or newly made; with `anew` always newly made.
 
         `compile_program` fetches the compiler and is called on a miss only. Whatever the compiler
         raises passes through, and leaves the cache as it was.
         """
         with self._explained():
-            found = self.lookup(system, profile)
+            found = None if anew else self.lookup(system, profile)
             if found is not None:
                 return found
             with self._locked(system, profile):
-                return self.lookup(system, profile) or self._compile(system, profile, compile_program())
+                found = None if anew else self.lookup(system, profile)
+                return found or self._compile(system, profile, compile_program())
 
     def _compile(self, system: System, profile: str, compile_program: Compile) -> Path:
         started_ns = time.time_ns()

@@ -6,7 +6,6 @@ which commands need it, so that nothing is installed before it is used.
 """
 
 import os
-import shlex
 import shutil
 import subprocess
 import sys
@@ -83,6 +82,4 @@ def _apt_get(prefix: list[str], verb: str, *packages: str) -> int:
     if verb == "install":
         options.append("--no-install-recommends")
     line = [*prefix, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", *options, verb, *packages]
-    if os.environ.get("MACADAMIA_DEBUG"):
-        print("mac:", shlex.join(line), file=sys.stderr)
     return subprocess.run(line, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL).returncode

@@ -3,32 +3,42 @@
 On a panic the kernel prints to COM2, one fact per line,
 
     panic: MESSAGE
-    panic: at FILE:LINE in FUNCTION
+    panic: at FILE:LINE
     panic: register rax 0x...
     panic: return 0xADDRESS          (one per frame, innermost first)
 
 and leaves to this module what needs the symbol table and the sources.
 """
 
+import itertools
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from macadamia.lab.runner import Ending, How
 from macadamia.lab.symbols import Place, Symbols
 
 LAST_LOG_LINES = 12
 _REGISTERS_PER_ROW = 4
+_PANIC_MACHINERY = ("macadamia.stop.", "macadamia.machine.x86_64.panic.")
 
 
 @dataclass
 class Panic:
-    """The `panic: ` lines of a kernel log."""
+    """The `panic: ` lines of a kernel log. `place` is FILE:LINE, the file as the compiler recorded it."""
 
     messages: list[str] = field(default_factory=list)
     place: str = ""
     registers: dict[str, int] = field(default_factory=dict)
     returns: list[int] = field(default_factory=list)
+
+
+class _Frame(NamedTuple):
+    """An address to show, and one `within` the instruction that it is about, to look up."""
+
+    address: int
+    within: int
 
 
 def parse_panic(log: str) -> Panic | None:
@@ -39,8 +49,8 @@ def parse_panic(log: str) -> Panic | None:
     panic = Panic()
     for line in lines:
         match line.split():
-            case ["at", where, "in", function] if not panic.place:
-                panic.place = f"{where} in {function}"
+            case ["at", where] if not panic.place:
+                panic.place = where
             case ["register", name, value] if (number := _hexadecimal(value)) is not None:
                 panic.registers[name] = number
             case ["return", value] if (number := _hexadecimal(value)) is not None:
@@ -61,7 +71,7 @@ def describe(ending: Ending, log_path: Path, kernel: Path) -> str:
     if panic is not None:
         lines += _panic_lines(panic, symbols)
     if ending.registers.get("rip"):
-        lines += ["the processor was at", *_frame(ending.registers["rip"], symbols, returned=False),
+        lines += ["the processor was at", *_frame(_stopped_at(ending.registers["rip"]), symbols),
                   *_register_rows(ending.registers)]
     tail = [line for line in log.splitlines() if not line.startswith("panic: ")][-LAST_LOG_LINES:]
     if tail:
@@ -74,27 +84,39 @@ def _panic_lines(panic: Panic, symbols: Symbols) -> list[str]:
     lines = [f"kernel panic: {message}" for message in panic.messages]
     if panic.place:
         lines.append(f"    at {panic.place}")
-    if "rip" in panic.registers:
-        lines += ["raised at", *_frame(panic.registers["rip"], symbols, returned=False)]
-    if panic.returns:
-        lines.append("called from, innermost first")
-        for address in panic.returns:
-            lines += _frame(address, symbols, returned=True)
+    frames = [_stopped_at(address) for name, address in panic.registers.items() if name == "rip"]
+    frames += [_returning_to(address) for address in panic.returns]
+    if frames:
+        lines.append("backtrace, innermost first:")
+        # How a panic comes about is the same each time; where it was called from is what matters.
+        for frame in itertools.dropwhile(lambda frame: _is_machinery(frame, symbols), frames):
+            lines += _frame(frame, symbols)
     return lines + _register_rows(panic.registers)
 
 
-def _frame(address: int, symbols: Symbols, *, returned: bool) -> list[str]:
-    """One frame, with the inlined functions it stands in, and the source line of each.
+def _stopped_at(address: int) -> _Frame:
+    return _Frame(address, address)
 
-    A return address lies after its call, which may be the last instruction of a line or a function,
-    so the byte before it is looked up.
-    """
-    places = symbols.places(address - 1 if returned else address)
+
+def _returning_to(address: int) -> _Frame:
+    """The frame of a call, which may be the last instruction of its line, or even of its function."""
+    return _Frame(address, address - 1)
+
+
+def _is_machinery(frame: _Frame, symbols: Symbols) -> bool:
+    """Whether `frame` is in the code that prints panics, or in a call to it that the compiler made."""
+    function = symbols.function_at(frame.within)
+    return function is not None and function.name.startswith(_PANIC_MACHINERY)
+
+
+def _frame(frame: _Frame, symbols: Symbols) -> list[str]:
+    """One frame, with the inlined functions it stands in, and the source line of each."""
+    places = symbols.places(frame.within)
     if not places:
-        return [f"    {address:#018x}  (unknown)"]
+        return [f"    {frame.address:#018x}  (unknown)"]
     lines = []
     for index, place in enumerate(places):
-        lead = f"{address:#018x}" if index == len(places) - 1 else f"{'inlined':>18}"
+        lead = f"{frame.address:#018x}" if index == len(places) - 1 else f"{'inlined':>18}"
         lines += [f"    {lead}  {place.function}  {place.short()}".rstrip(), *_quote(place)]
     return lines
 
