@@ -117,7 +117,8 @@ def function_value(context: Context, value: Any, node: ast.AST) -> tree.Expressi
     """A function used as a value: its address."""
     instance = context.program.instance_at(context, value, None, node)
     type_ = FunctionType(tuple(instance.parameters.values()), instance.result)
-    function_address(value)  # known to the registry, so that CPython and jit agree on what it points to
+    # Known by number, so that CPython and jit agree on what a pointer in memory points to.
+    context.program.function_addresses[function_address(value)] = instance.tree
     return tree.FunctionAddress(type_, context.place(node), instance.tree)
 
 
