@@ -27,7 +27,7 @@ from macadamia.lang.emit_types import STRING, escaped, llvm_type, quoted
 from macadamia.lang.memory import memory
 from macadamia.lang.runtime import MEMORY
 from macadamia.lang.traps import TrapKind
-from macadamia.lang.types import NEVER
+from macadamia.lang.types import NEVER, FunctionType
 
 Profile = Literal["checked", "release"]
 Target = Literal["bare", "user", "jit"]
@@ -75,6 +75,7 @@ class Module:
         self.metadata: list[str] = []
         self.unlikely = self.add_metadata('!{!"branch_weights", i32 1048576, i32 1}')
         self.debug = DebugInfo(self, options) if options.debug else None
+        self.signatures: list[FunctionType] = []  # of calls through pointers, for jit
         self._assemblies = 0
         self._texts: dict[str, str] = {}
         self._stops: dict[tuple[TrapKind, str, str], str] = {}
@@ -103,11 +104,11 @@ class Module:
             return f"inttoptr (i64 {self._handles[id(function)]} to ptr)"
         return self.symbol(function)
 
-    def callable_pointer(self, code: Code, address: str, place: tree.Place) -> str:
-        """What to call for the function pointer `address`."""
-        if self.target != "jit":
-            return address
-        return code.emit(f'call ptr @"macadamia.function_at"(ptr {address})', place)
+    def pointer_caller(self, signature: FunctionType) -> str:
+        """jit: the function that calls what a function pointer of this signature stands for."""
+        if signature not in self.signatures:
+            self.signatures.append(signature)
+        return emit_jit.pointer_caller(self.signatures.index(signature))
 
     def static_pointer(self, static: tree.Static) -> str:
         """The address of a static; for jit it lies in the memory it shares with CPython."""

@@ -198,9 +198,13 @@ def call_pointer(code: Code, node: tree.CallPointer) -> str:
     if code.checked and not isinstance(node.pointer, tree.FunctionAddress):
         place = node.pointer.place
         code.require(code.emit(f"icmp ne ptr {address}, null", place), TrapKind.NULL, place)
-    arguments = ", ".join([code.typed(argument) for argument in node.arguments])
-    target = code.module.callable_pointer(code, address, node.place)
-    return emit_call(code, node.type, f"{target}({arguments})", node.place)
+    arguments = [code.typed(argument) for argument in node.arguments]
+    if code.module.target == "jit":
+        caller = code.module.pointer_caller(node.signature)
+        return emit_call(
+            code, node.type, f"{caller}({', '.join([f'ptr {address}', *arguments])})", node.place
+        )
+    return emit_call(code, node.type, f"{address}({', '.join(arguments)})", node.place)
 
 
 def emit_call(code: Code, type_: Type, target: str, place: tree.Place) -> str:

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 from macadamia.lang import tree
 from macadamia.lang.emit_frame import STACK_END, STACK_TOP
 from macadamia.lang.emit_types import STRING, llvm_type, quoted
+from macadamia.lang.memory import FUNCTIONS_BASE
 from macadamia.lang.types import (
     U8,
     U64,
     BoolType,
+    FunctionType,
     NeverType,
     NoneType,
     PointerType,
@@ -32,7 +34,8 @@ if TYPE_CHECKING:
 TRAP = '@"macadamia.trap"'  # (kind, message, file, line): leaves compiled code
 UNWIND = '@"macadamia.unwind"'  # leaves compiled code because a callback raised
 FLOOR = '@"macadamia.floor"'  # stack pointer of the innermost entry; 0 while Python runs
-WORD_BITS = 64
+FUNCTION_AT = '@"macadamia.function_at"'
+FUNCTIONS_SPAN = 1 << 32  # from FUNCTIONS_BASE on: numbers of functions, where no code is
 
 
 def entry_symbol(number: int) -> str:
@@ -43,6 +46,16 @@ def entry_symbol(number: int) -> str:
 def callback_symbol(number: int) -> str:
     """The symbol of the ctypes function behind the callback of function `number` of the program."""
     return f"macadamia.callback.{number}"
+
+
+def pointer_symbol(number: int) -> str:
+    """The symbol of the ctypes function for calls through pointers of the numbered signature."""
+    return f"macadamia.pointer.{number}"
+
+
+def pointer_caller(number: int) -> str:
+    """The function that calls through pointers of the numbered signature."""
+    return "@" + quoted(f"macadamia.call.{number}")
 
 
 def scalars(type_: Type) -> list[Type]:
@@ -60,22 +73,16 @@ def words(type_: Type) -> int:
 
 
 def support(module: Module) -> list[str]:
-    """Declarations, and the way from a function's number in memory to its code."""
-    known = module.program.function_addresses
-    cases = " ".join(f"i64 {address}, label %f{address}" for address in known)
+    """Declarations, entries, and the calls through function pointers."""
     return [
         f"declare void {TRAP}(i32, {STRING}, {STRING}, i32) noreturn",
         f"declare void {UNWIND}() noreturn",
         f"{FLOOR} = external global i64",
         f"{STACK_TOP} = external global i64",
         f"{STACK_END} = external global i64",
-        'define internal ptr @"macadamia.function_at"(ptr %0) nounwind {',
-        "  %address = ptrtoint ptr %0 to i64",
-        f"  switch i64 %address, label %other [ {cases} ]",
-        *(f"f{address}:\n  ret ptr {module.symbol(function)}" for address, function in known.items()),
-        "other:\n  ret ptr %0",
-        "}",
         *(entry(module, number, root) for number, root in enumerate(module.program.roots)),
+        function_at(module),
+        *(pointer_call(*item) for item in enumerate(module.signatures)),
     ]
 
 
@@ -143,33 +150,85 @@ def entry(module: Module, number: int, function: tree.Function) -> str:
     return "\n".join([head, *buffer.lines, "  ret void", "}"])
 
 
-def callback(module: Module, number: int, function: tree.Function) -> str:
-    """The body of a function that a Python callable implements.
+def _call_python(buffer: _Buffer, symbol: str, result: Type) -> None:
+    """Call back; then return the result, or leave if Python raised.
 
     While Python runs, the floor is 0: a fault is Python's own then, and entries from there nest.
     """
-    buffer = _Buffer()
-    types = [local.type for local in function.parameters]
-    for index, type_ in enumerate(types):
-        buffer.pack(type_, f"%a{index}")
-    target = f"@{quoted(callback_symbol(number))}"
-    result = llvm_type(function.result)
-    size = max(1, sum(map(words, [*types, function.result])))
     buffer.lines += [
         f"  %floor = load i64, ptr {FLOOR}",
         f"  store i64 0, ptr {FLOOR}",
-        f"  %status = call i32 {target}(ptr %buffer)",
+        f"  %status = call i32 @{quoted(symbol)}(ptr %buffer)",
         f"  store i64 %floor, ptr {FLOOR}",
         "  %failed = icmp ne i32 %status, 0",
         "  br i1 %failed, label %raised, label %done",
         f"raised:\n  call void {UNWIND}()\n  unreachable",
         "done:",
     ]
-    buffer.lines.append("  ret void" if result == "void" else f"  ret {buffer.unpack(function.result)}")
+    buffer.lines.append("  ret void" if llvm_type(result) == "void" else f"  ret {buffer.unpack(result)}")
+
+
+def _allocated(types: list[Type]) -> str:
+    return f"  %buffer = alloca [{max(1, sum(map(words, types)))} x i64]"
+
+
+def callback(module: Module, number: int, function: tree.Function) -> str:
+    """The body of a function that a Python callable implements."""
+    buffer = _Buffer()
+    types = [local.type for local in function.parameters]
+    for index, type_ in enumerate(types):
+        buffer.pack(type_, f"%a{index}")
+    _call_python(buffer, callback_symbol(number), function.result)
     parameters = ", ".join(f"{llvm_type(type_)} %a{index}" for index, type_ in enumerate(types))
-    head = f"define internal {result} {module.symbol(function)}({parameters}) nounwind {{"
-    declaration = f"declare i32 {target}(ptr)"
-    return "\n".join([declaration, head, f"  %buffer = alloca [{size} x i64]", *buffer.lines, "}"])
+    head = f"define internal {llvm_type(function.result)} {module.symbol(function)}({parameters}) nounwind {{"
+    declaration = f"declare i32 @{quoted(callback_symbol(number))}(ptr)"
+    return "\n".join([declaration, head, _allocated([*types, function.result]), *buffer.lines, "}"])
+
+
+def function_at(module: Module) -> str:
+    """From the number that stands for a function in memory to its code; other values stay as they are."""
+    known = module.program.function_addresses
+    cases = " ".join(f"i64 {address}, label %f{address}" for address in known)
+    return "\n".join(
+        [
+            f"define internal ptr {FUNCTION_AT}(ptr %function) nounwind {{",
+            "  %number = ptrtoint ptr %function to i64",
+            f"  switch i64 %number, label %other [ {cases} ]",
+            *(f"f{address}:\n  ret ptr {module.symbol(function)}" for address, function in known.items()),
+            "other:\n  ret ptr %function\n}",
+        ]
+    )
+
+
+def pointer_call(number: int, signature: FunctionType) -> str:
+    """`R call(ptr function, arguments...)`: a call through function pointers of one signature.
+
+    The number of a function that is not compiled here leads to Python.
+    """
+    result, symbol = llvm_type(signature.result), pointer_symbol(number)
+    types = [U64, *signature.parameters]
+    arguments = [f"{llvm_type(type_)} %a{index}" for index, type_ in enumerate(types)][1:]
+    buffer = _Buffer()
+    for index, type_ in enumerate(types):
+        buffer.pack(type_, f"%a{index}")
+    _call_python(buffer, symbol, signature.result)
+    kept, ending = ("", "ret void") if result == "void" else ("%result = ", f"ret {result} %result")
+    return "\n".join(
+        [
+            f"declare i32 @{quoted(symbol)}(ptr)",
+            f"define internal {result} {pointer_caller(number)}({', '.join(['ptr %function', *arguments])}) nounwind {{",
+            _allocated([*types, signature.result]),
+            f"  %code = call ptr {FUNCTION_AT}(ptr %function)",
+            "  %a0 = ptrtoint ptr %code to i64",
+            f"  %offset = sub i64 %a0, {FUNCTIONS_BASE}",
+            f"  %uncompiled = icmp ult i64 %offset, {FUNCTIONS_SPAN}",
+            "  br i1 %uncompiled, label %python, label %native",
+            f"native:\n  {kept}call {result} %code({', '.join(arguments)})\n  {ending}",
+            "python:",
+            *buffer.lines,
+            "}",
+        ]
+    )
 
 
 def callbacks(program: tree.Program) -> Iterator[tuple[int, tree.Function]]:

@@ -15,13 +15,13 @@ from typing import Any
 from macadamia.lang import tree
 from macadamia.lang.backend import BackendOptions, compile_object
 from macadamia.lang.check.program import Implementations, check_program
-from macadamia.lang.emit import EmitOptions, Profile, emit
-from macadamia.lang.emit_jit import callback_symbol, callbacks, entry_symbol, words
+from macadamia.lang.emit import EmitOptions, Module, Profile
+from macadamia.lang.emit_jit import callback_symbol, callbacks, entry_symbol, pointer_symbol, words
 from macadamia.lang.jit_runtime import FAULTED, RAISED, RETURNED, record, runtime
 from macadamia.lang.jit_values import decode, encode
-from macadamia.lang.memory import memory
+from macadamia.lang.memory import function_at, memory
 from macadamia.lang.traps import Trap, TrapKind
-from macadamia.lang.types import Type
+from macadamia.lang.types import U64, Type
 
 _PAGE_SIZE = 4096  # faults below are uses of a null pointer
 _SI_KERNEL = 0x80  # si_code of a general protection fault, Linux uapi/asm-generic/siginfo.h
@@ -80,17 +80,15 @@ def _fault(code: int, address: int) -> Trap:
 
 
 class Library:
-    """Compiled functions as attributes, by name. `text` is the LLVM text they were made from."""
+    """Compiled functions as attributes, by name."""
 
     def __init__(
-        self, roots: Sequence[Callable[..., Any]], program: tree.Program, text: str, image: bytes
+        self, roots: Sequence[Callable[..., Any]], program: tree.Program, module: Module, image: bytes
     ) -> None:
-        self.text = text
-        self._callbacks = {
-            callback_symbol(number): _callback(function) for number, function in callbacks(program)
-        }
+        self._callbacks = callback_functions(program, module)
         addresses = {
-            name: ctypes.cast(thunk, ctypes.c_void_p).value or 0 for name, thunk in self._callbacks.items()
+            name: ctypes.cast(function, ctypes.c_void_p).value or 0
+            for name, function in self._callbacks.items()
         }
         symbols = [entry_symbol(number) for number in range(len(roots))]
         runtime().catch_faults()
@@ -102,11 +100,25 @@ class Library:
         raise AttributeError(f"{name} is not among the compiled functions")
 
 
-def _callback(function: tree.Function) -> Any:
+def callback_functions(program: tree.Program, module: Module) -> dict[str, Any]:
+    """The C functions that compiled code calls Python by, by symbol."""
+    result = {}
+    for number, function in callbacks(program):
+        parameters = [local.type for local in function.parameters]
+        result[callback_symbol(number)] = _callback(function.callback, parameters, function.result)
+    for number, signature in enumerate(module.signatures):
+        parameters = [U64, *signature.parameters]
+        result[pointer_symbol(number)] = _callback(_call_numbered, parameters, signature.result)
+    return result
+
+
+def _call_numbered(number: int, *arguments: Any) -> Any:
+    """Call the Python function that a number in memory stands for."""
+    return function_at(int(number))(*arguments)
+
+
+def _callback(python: Any, parameters: list[Type], result: Type) -> Any:
     """The C function behind a Python callable: 0 after a return, 1 after an exception."""
-    python = function.callback
-    assert python is not None
-    parameters: list[Type] = [local.type for local in function.parameters]
     count = sum(map(words, parameters))
 
     def call(buffer: Any) -> int:
@@ -114,8 +126,8 @@ def _callback(function: tree.Function) -> Any:
         memory.stack_top = top
         try:
             given = iter(buffer[:count])
-            result = python(*[decode(type_, given) for type_ in parameters])
-            for index, word in enumerate(encode(function.result, result)):
+            value = python(*[decode(type_, given) for type_ in parameters])
+            for index, word in enumerate(encode(result, value)):
                 buffer[count + index] = word
         except BaseException as error:
             _raised.append(error)
@@ -140,6 +152,6 @@ def jit(
     `implementations` bind interfaces to kernel functions, which are compiled too, or plain Python callables.
     """
     program = check_program(functions, implementations)
-    text = emit(program, EmitOptions(profile, "jit", debug))
-    image = compile_object(text, BackendOptions("jit", optimize))
-    return Library(functions, program, text, image)
+    module = Module(program, EmitOptions(profile, "jit", debug))
+    image = compile_object(module.render(), BackendOptions("jit", optimize))
+    return Library(functions, program, module, image)
