@@ -172,31 +172,31 @@ class Integer(Number):
     # Python calls these when the left operand is a literal: two sized integers meet in the methods above.
 
     def __radd__(self, other: int) -> Self:
-        return arithmetic(adapted(other, type(self), "+"), "+", self)
+        return arithmetic(first(other, type(self), "+"), "+", self)
 
     def __rsub__(self, other: int) -> Self:
-        return arithmetic(adapted(other, type(self), "-"), "-", self)
+        return arithmetic(first(other, type(self), "-"), "-", self)
 
     def __rmul__(self, other: int) -> Self:
-        return arithmetic(adapted(other, type(self), "*"), "*", self)
+        return arithmetic(first(other, type(self), "*"), "*", self)
 
     def __rfloordiv__(self, other: int) -> Self:
-        return arithmetic(adapted(other, type(self), "//"), "//", self)
+        return arithmetic(first(other, type(self), "//"), "//", self)
 
     def __rmod__(self, other: int) -> Self:
-        return arithmetic(adapted(other, type(self), "%"), "%", self)
+        return arithmetic(first(other, type(self), "%"), "%", self)
 
     def __rdivmod__(self, other: int) -> tuple[Self, Self]:
-        return divmod(adapted(other, type(self), "//"), self)
+        return divmod(first(other, type(self), "//"), self)
 
     def __rand__(self, other: int) -> Self:
-        return arithmetic(adapted(other, type(self), "&"), "&", self)
+        return arithmetic(first(other, type(self), "&"), "&", self)
 
     def __ror__(self, other: int) -> Self:
-        return arithmetic(adapted(other, type(self), "|"), "|", self)
+        return arithmetic(first(other, type(self), "|"), "|", self)
 
     def __rxor__(self, other: int) -> Self:
-        return arithmetic(adapted(other, type(self), "^"), "^", self)
+        return arithmetic(first(other, type(self), "^"), "^", self)
 
     def __lt__(self, other: Integer | int) -> bool:
         return compare(self, "<", other)
@@ -210,10 +210,16 @@ class Integer(Number):
     def __ge__(self, other: Integer | int) -> bool:
         return compare(self, ">=", other)
 
+    # A number that does not fit is not equal: import-time code and tests may compare with any.
+
     def __eq__(self, other: object) -> bool:
+        if type(other) is int:
+            return int(self) == other
         return compare(self, "==", other) if isinstance(other, int | Integer) else NotImplemented
 
     def __ne__(self, other: object) -> bool:
+        if type(other) is int:
+            return int(self) != other
         return compare(self, "!=", other) if isinstance(other, int | Integer) else NotImplemented
 
     if not TYPE_CHECKING:  # for mypy these operators do not exist at all
@@ -295,6 +301,13 @@ def adapted(literal: object, kind: type[I], symbol: str) -> I:
     if symbol in BITWISE and -(1 << (kind.BITS - 1)) <= literal < 0:
         return kind.wrap(literal)
     raise OverflowError(f"the literal {literal} does not fit {kind.__name__}")
+
+
+def first(literal: object, kind: type[I], symbol: str) -> I:
+    """The literal on the left of an operator, as a value of the type on the right."""
+    if is_opaque(kind):
+        raise TypeError(f"{literal} {symbol} {kind.__name__}: write the {kind.__name__} first, or convert it")
+    return adapted(literal, kind, symbol)
 
 
 def is_opaque(kind: type[Integer]) -> bool:
