@@ -71,7 +71,9 @@ log = formatter(put_text, put_number)
 def unbound(x: u64) -> u64: ...
 """
 
-PARAMETERS = "a: u32, b: u32, c: u64, s: i32, p: Ptr[Thread], q: Ptr[Thread] | None, n: Ptr[u32], t: Rights, f: bool"
+PARAMETERS = (
+    "a: u32, b: u32, c: u64, s: i32, p: Ptr[Thread], q: Ptr[Thread] | None, n: Ptr[u32], t: Rights, f: bool"
+)
 
 # name: body of `def case(PARAMETERS) -> None`
 BODIES = {

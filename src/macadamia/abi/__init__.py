@@ -1,1 +1,1 @@
-"""The interfaces of the systems as data, stated once: kernels, user stubs, tables and tests derive from them."""
+"""The interfaces of the systems as data, stated once: kernels, stubs, tables and tests derive from them."""

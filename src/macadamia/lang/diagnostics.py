@@ -31,7 +31,7 @@ class Diagnostic:
         return text + (f"  help: {self.help}\n" if self.help else "")
 
 
-class CompileErrors(Exception):
+class CompileErrors(Exception):  # noqa: N818 (it is several)
     """Every error of one build, in source order."""
 
     def __init__(self, diagnostics: list[Diagnostic]) -> None:
@@ -44,7 +44,7 @@ class CompileErrors(Exception):
         return f"{body}\n{count} error{'s' if count != 1 else ''}"
 
 
-class Problem(Exception):
+class Problem(Exception):  # noqa: N818 (an error once it is reported)
     """Raised where an error is found, caught where checking can go on (the next statement or function)."""
 
     def __init__(self, diagnostic: Diagnostic | None) -> None:

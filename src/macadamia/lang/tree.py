@@ -252,7 +252,9 @@ class Conditional(Expression):
 class Conversion(Enum):
     WIDEN = auto()  # same sign or to the same width: never loses
     TRUNCATE = auto()  # `T.wrap(x)`
-    CHECKED = auto()  # `T(x)`: lossy values trap in checked, truncate in release; also to an enum (valid members)
+    CHECKED = (
+        auto()
+    )  # `T(x)`: lossy values trap in checked, truncate in release; also to an enum (valid members)
     TRUTH = auto()  # integer not 0, nullable pointer not None -> bool
     REINTERPRET = auto()  # enum, opaque integer, pointer types of one representation
     ADDRESS = auto()  # pointer, user pointer or function -> u64

@@ -198,7 +198,10 @@ class PointerType(Type):
         return PointerType(self.target) if self.nullable else self
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, PointerType) and (self.nullable, self.target) == (other.nullable, other.target)
+        return isinstance(other, PointerType) and (self.nullable, self.target) == (
+            other.nullable,
+            other.target,
+        )
 
     def __hash__(self) -> int:
         return hash(("pointer", self.nullable))

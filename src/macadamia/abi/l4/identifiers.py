@@ -8,7 +8,7 @@ LOCAL_ID_MASK = 0x3F  # a local id has these bits clear, a global id has one of 
 
 
 class ThreadId(u64):
-    """A global id (thread number and version), a local id (the address of the thread's MR0) or a special one."""
+    """A global id (thread number, version), a local id (the address of the thread's MR0) or a special one."""
 
     version = bitfield(u32, 0, VERSION_BITS)
     number = bitfield(u32, VERSION_BITS, 32)

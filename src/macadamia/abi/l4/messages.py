@@ -1,8 +1,6 @@
 """Messages: tags, typed items, acceptors (X.2 manual, chapter 5)."""
 
-from enum import IntEnum
-
-from macadamia.lang import bitfield, storage, u8, u64
+from macadamia.lang import bitfield, u8, u64
 
 MESSAGE_REGISTERS = 64
 BUFFER_REGISTERS = 33
@@ -39,14 +37,10 @@ def protocol_label(number: int, low: int = 0) -> int:
     return number << 4 | low
 
 
-@storage(u8)
-class ItemType(IntEnum):
-    """Bits 3..1 of the first word of a typed item; strings use 0 to 3."""
-
-    STRING = 0
-    MAP = 4
-    GRANT = 5
-    CONTROL_TRANSFER = 6
+# Bits 3..1 of the first word of a typed item; strings use 0 to 3, the low two bits being a cache hint
+MAP_ITEM = 4
+GRANT_ITEM = 5
+CONTROL_TRANSFER_ITEM = 6
 
 
 class ItemHeader(u64):
@@ -60,7 +54,7 @@ class ItemHeader(u64):
     length = bitfield(u64, 10, 54)  # of each substring, in bytes
 
     def is_string(self) -> bool:
-        return self.kind < 4
+        return self.kind < MAP_ITEM
 
 
 class Acceptor(u64):

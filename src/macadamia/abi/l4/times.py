@@ -4,7 +4,7 @@ from macadamia.lang import bitfield, u8, u16, u64
 
 
 class Time(u16):
-    """A period of m * 2**e microseconds, or a point in time within the clock's next 2**(e+10) microseconds."""
+    """A period of m * 2**e microseconds, or a point in time in the clock's next 2**(e+10) microseconds."""
 
     mantissa = bitfield(u64, 0, 10)
     exponent = bitfield(u8, 10, 5)

@@ -1,7 +1,7 @@
-"""The user-level thread control block (X.2 manual, appendix for amd64; offsets in the fact sheet, section 4)."""
+"""The user-level thread control block (X.2 manual, appendix for amd64; the fact sheet, section 4)."""
 
-from macadamia.abi.l4.messages import BUFFER_REGISTERS, MESSAGE_REGISTERS
 from macadamia.abi.l4.identifiers import ThreadId
+from macadamia.abi.l4.messages import BUFFER_REGISTERS, MESSAGE_REGISTERS
 from macadamia.lang import Array, Struct, field, offsetof, u8, u64
 
 UTCB_SIZE_LOG2 = 10
@@ -17,7 +17,9 @@ PREEMPTION_PENDING = 1 << 7
 class Utcb(Struct, align=UTCB_SIZE):
     """1024 bytes that a thread shares with the kernel. Buffer registers lie in descending order."""
 
-    buffer_registers: Array[u64, BUFFER_REGISTERS] = field(offset=MESSAGE_REGISTERS_OFFSET - 384)  # BR32 first
+    buffer_registers: Array[u64, BUFFER_REGISTERS] = field(
+        offset=MESSAGE_REGISTERS_OFFSET - 384
+    )  # BR32 first
     my_global_id: ThreadId = field(offset=MESSAGE_REGISTERS_OFFSET - 120)
     processor: u64
     user_defined_handle: u64

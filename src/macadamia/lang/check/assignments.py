@@ -73,7 +73,7 @@ def assign_name(
     if name not in context.locals:
         declare(context, target, value, value_node)
     local = context.locals[name]
-    check_same_type(context, target, local, value, value_node)
+    check_same_type(context, local, value, value_node)
     value = coerce(context, value, local.type, value_node, name)
     if context.assigned is not None:
         context.assigned.add(name)
@@ -95,9 +95,7 @@ def declare(context: Context, target: ast.Name, value: tree.Expression, value_no
     context.locals[name] = context.new_local(name, type_, context.place(target))
 
 
-def check_same_type(
-    context: Context, target: ast.Name, local: tree.Local, value: tree.Expression, node: ast.expr
-) -> None:
+def check_same_type(context: Context, local: tree.Local, value: tree.Expression, node: ast.expr) -> None:
     """Without an annotation nothing widens on assignment: a reader sees the type at the first one."""
     if local.name in context.declared or not isinstance(value.type, IntType) or value.type == local.type:
         return

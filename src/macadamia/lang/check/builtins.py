@@ -364,7 +364,7 @@ def check_range_outside(context: Context, node: ast.Call) -> tree.Expression:
 
 
 def assembly(context: Context, node: ast.Call, result: Type, arguments: list[ast.expr]) -> tree.Expression:
-    """Template and constraints are import-time texts, so that Python can put offsets and numbers into them."""
+    """Template and constraints are import-time texts: Python can put offsets and numbers into them."""
     if len(arguments) < 2 or node.keywords:
         raise context.problem(node, "asm takes a template, constraints and inputs")
     texts = []

@@ -8,8 +8,6 @@ import types as python_types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from macadamia.lang.functions import Formatter
-
 from macadamia.lang import tree
 from macadamia.lang.check.context import NOT_STATIC, Context, expression_of
 from macadamia.lang.check.conversions import (
@@ -20,6 +18,7 @@ from macadamia.lang.check.conversions import (
     truncating_integer,
 )
 from macadamia.lang.check.values import constant, struct_of, target_of
+from macadamia.lang.functions import Formatter
 from macadamia.lang.integers import bitfield
 from macadamia.lang.tree import Conversion, Operator
 from macadamia.lang.types import (
@@ -56,10 +55,7 @@ def builtin(function: Any) -> Callable[[BuiltinHandler], BuiltinHandler]:
 @expression_of(ast.Call)
 def check_call(context: Context, node: ast.Call, _hint: Type | None) -> tree.Expression:
     callee = context.static_object(node.func)
-    if callee is NOT_STATIC:
-        result = dynamic_call(context, node)
-    else:
-        result = static_call(context, node, callee)
+    result = dynamic_call(context, node) if callee is NOT_STATIC else static_call(context, node, callee)
     if result.type == NEVER:
         context.assigned = None
     return result
@@ -88,7 +84,7 @@ def static_call(context: Context, node: ast.Call, callee: Any) -> tree.Expressio
         raise context.problem(
             node, f"{name} cannot be called in a compiled function", python_builtin_help(name)
         )
-    owner = owner_of_unbound(context, node, callee)
+    owner = owner_of_unbound(context, node)
     instance = context.program.instance_at(context, callee, owner, node)
     return direct_call(context, node, instance, None)
 
@@ -115,7 +111,7 @@ def python_builtin_help(name: str) -> str:
     return PYTHON_HELP.get(name, "call a kernel Python function with annotations")
 
 
-def owner_of_unbound(context: Context, node: ast.Call, callee: Any) -> Any:
+def owner_of_unbound(context: Context, node: ast.Call) -> Any:
     """`Base.method(self, ...)`: the class named, for a method that is not static; None for a function."""
     if not isinstance(node.func, ast.Attribute):
         return None
@@ -132,7 +128,7 @@ def class_method_call(context: Context, node: ast.Call, callee: python_types.Met
     if callee.__name__ != "wrap" or not isinstance(type_, IntType | NewType):
         message = f"{callee.__qualname__} runs at import time only"
         raise context.problem(node, message, "call it at module level and keep the result")
-    argument = only_argument(context, node, f"{callee.__self__.__name__}.wrap")
+    argument = only_argument(context, node, f"{type_}.wrap")
     base = type_.base if isinstance(type_, NewType) else type_
     value = truncating_integer(context, context.expression(argument), base, node)
     if isinstance(type_, NewType):
@@ -303,7 +299,7 @@ def named_arguments(
 def tree_call(
     context: Context, node: ast.Call, instance: Instance, given: list[tuple[str, tree.Expression]]
 ) -> tree.Expression:
-    """Put arguments in the order of the parameters; when that differs from the source order, through names."""
+    """Put arguments in the order of the parameters; where the source order differs, through names."""
     place = context.place(node)
     order = list(instance.parameters)
     values = dict(given)

@@ -12,9 +12,8 @@ import types as python_types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from macadamia.lang.annotations import resolve_annotation
-
 from macadamia.lang import tree
+from macadamia.lang.annotations import resolve_annotation
 from macadamia.lang.diagnostics import Problem, at_node
 from macadamia.lang.types import AnnotationError, LiteralType, PointerType, Type
 

@@ -6,11 +6,10 @@ import ast
 import re
 from typing import Any
 
-from macadamia.lang.functions import Formatter
-
 from macadamia.lang import tree
 from macadamia.lang.check.context import NOT_STATIC, Context
 from macadamia.lang.check.conversions import coerce
+from macadamia.lang.functions import Formatter
 from macadamia.lang.tree import Comparison, Conversion
 from macadamia.lang.types import (
     BOOL,
@@ -99,7 +98,7 @@ def specification_of(context: Context, part: ast.FormattedValue) -> str:
     if part.format_spec is None:
         return ""
     assert isinstance(part.format_spec, ast.JoinedStr)
-    texts = [item.value for item in part.format_spec.values if isinstance(item, ast.Constant)]
+    texts = [str(item.value) for item in part.format_spec.values if isinstance(item, ast.Constant)]
     if len(texts) != len(part.format_spec.values):
         raise context.problem(part, "a computed format", "widths and formats are constants")
     return "".join(texts)
@@ -113,7 +112,7 @@ def print_value(
     if isinstance(type_, StringType | BoolType):
         if specification:
             raise context.problem(node, f"{type_} takes no format", "drop what follows the colon")
-        return "", [print_text(context, formatter, word_of(context, value), node)]
+        return "", [print_text(context, formatter, word_of(value), node)]
     if not isinstance(type_, IntType | EnumType | NewType):
         raise context.problem(node, f"{type_} cannot be printed", "print address_of(p), or its fields")
     found = SPECIFICATION.fullmatch(specification)
@@ -123,7 +122,7 @@ def print_value(
     return print_number(context, formatter, value, found, node)
 
 
-def word_of(context: Context, value: tree.Expression) -> tree.Expression:
+def word_of(value: tree.Expression) -> tree.Expression:
     if isinstance(value.type, StringType):
         return value
     true, false = (tree.Text(STRING, value.place, word) for word in ("True", "False"))

@@ -53,6 +53,11 @@ PYTHON_COMPARISONS: dict[Comparison, Callable[[int, int], bool]] = {
     Comparison.GREATER: operator.gt,
     Comparison.GREATER_EQUAL: operator.ge,
 }
+UNARY: dict[type[ast.unaryop], Callable[[int], int]] = {
+    ast.USub: operator.neg,
+    ast.Invert: operator.invert,
+    ast.UAdd: operator.pos,
+}
 BITWISE = {Operator.AND, Operator.OR, Operator.XOR}
 SHIFTS = {Operator.SHIFT_LEFT, Operator.SHIFT_RIGHT}
 DIVISIONS = {Operator.FLOOR_DIVIDE, Operator.MODULO}
@@ -200,8 +205,9 @@ def pointer_arithmetic(
     """p + n, p - n in elements; p - q counts elements."""
     place = context.place(node)
     given = left.type
-    if operator_ is Operator.SUBTRACT and isinstance(right.type, type(given)):
-        if right.type.target != given.target:  # type: ignore[union-attr]
+    assert isinstance(given, PointerType | UserPointerType)
+    if operator_ is Operator.SUBTRACT and isinstance(right.type, PointerType | UserPointerType):
+        if type(right.type) is not type(given) or right.type.target != given.target:
             raise context.problem(node, f"'-' between {given} and {right.type}", "cast one of them")
         return tree.IntrinsicCall(I64, place, Intrinsic.POINTER_DIFFERENCE, [left, right])
     if operator_ not in (Operator.ADD, Operator.SUBTRACT):
@@ -252,8 +258,7 @@ def check_unary(context: Context, node: ast.UnaryOp, hint: Type | None) -> tree.
     value = context.expression(node.operand, hint)
     type_ = value.type
     if isinstance(type_, LiteralType):
-        compute = {ast.USub: operator.neg, ast.Invert: operator.invert, ast.UAdd: operator.pos}
-        return literal(context, compute[type(node.op)](type_.value), node)
+        return literal(context, UNARY[type(node.op)](type_.value), node)
     if isinstance(node.op, ast.UAdd) and isinstance(type_, IntType):
         return value
     if isinstance(node.op, ast.USub) and isinstance(type_, IntType):

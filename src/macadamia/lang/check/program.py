@@ -12,15 +12,14 @@ import types as python_types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from macadamia.lang.annotations import resolve_function_annotations
-from macadamia.lang.functions import interface_options, panic_handler
-from macadamia.lang.intrinsics import assembly_of
-
 from macadamia.lang import tree
+from macadamia.lang.annotations import resolve_function_annotations
 from macadamia.lang.check.bodies import check_function
 from macadamia.lang.check.context import Context
 from macadamia.lang.check.sources import definition_of
 from macadamia.lang.diagnostics import CompileErrors, Diagnostic, Problem
+from macadamia.lang.functions import interface_options, panic_handler
+from macadamia.lang.intrinsics import assembly_of
 from macadamia.lang.memory import StaticObject, function_at, memory, static_at
 from macadamia.lang.types import (
     NEVER,
