@@ -25,6 +25,7 @@ from macadamia.lang.types import (
     StructType,
     TupleType,
     Type,
+    VolatileType,
 )
 
 
@@ -46,9 +47,7 @@ class Struct(Address):
 
     __slots__ = ()
     __kernel_type__: ClassVar[StructType]
-    __kernel_type_arguments__: ClassVar[
-        Mapping[Any, Any]
-    ] = {}  # what its type variables mean, its bases' too
+    __kernel_type_arguments__: ClassVar[Mapping[Any, Any]] = {}  # what type variables mean, its bases' too
     __kernel_origin__: ClassVar[Any]  # of a specialisation: the generic class
     __parameters__: ClassVar[tuple[Any, ...]]  # type variables that are still open
 
@@ -133,6 +132,8 @@ class BitFieldDescriptor(FieldDescriptor):
     def value_of(self, number: int) -> Any:
         """The highest bit is the sign of a signed bit-field."""
         type_ = self.field.type
+        if isinstance(type_, VolatileType):
+            type_ = type_.value
         if isinstance(type_, BoolType):
             return number != 0
         if isinstance(type_, EnumType):
@@ -168,6 +169,8 @@ def field_type(name: str, annotation: Any, scope: Scope) -> Type:
         type_ = resolve_annotation(annotation, scope)
     except TypeError as error:
         raise AnnotationError(f"field {name} of {scope.owner.__name__}: {error}") from None
+    if name in Address.__slots__:
+        raise AnnotationError(f"field {name} of {scope.owner.__name__}: every pointer has this name already")
     if isinstance(type_, NoneType | NeverType | TupleType):
         raise AnnotationError(f"field {name} of {scope.owner.__name__}: {type_} cannot lie in memory")
     return type_
@@ -207,6 +210,8 @@ _specialised: dict[tuple[Any, ...], Any] = {}
 
 def specialise(cls: Any, arguments: Mapping[Any, Any]) -> Any:
     """The one subclass of the generic class `cls` for these arguments of its open type variables."""
+    if all(variable is argument for variable, argument in arguments.items()):
+        return cls
     known = {name: substitute(value, arguments) for name, value in cls.__kernel_type_arguments__.items()}
     known |= arguments
     origin = cls.__dict__.get("__kernel_origin__", cls)
