@@ -10,6 +10,9 @@ from pygdbmi.gdbcontroller import GdbController
 
 from macadamia.lab.errors import Status
 from macadamia.lab.explain import explain
+from macadamia.lab.initrd import Module, build_initrd
+from macadamia.lab.qemu import Machine
+from macadamia.lab.run import Options, run_kernel
 from macadamia.lab.symbols import Symbols
 
 KERNELS = Path(__file__).with_name("kernels")
@@ -69,6 +72,19 @@ def test_a_reset_shows_where_the_processor_was(kernel):
     assert done.returncode == Status.CRASHED
     assert done.stderr.startswith("mac: the guest reset the machine")
     assert "    lab kernel runs\n" in done.stderr
+
+
+@pytest.mark.parametrize("damage", ["empty", "garbage", "cut", "wrong magic"])
+def test_a_corrupt_initrd_is_one_clear_line(image: Path, damage: str, lab, monkeypatch, capfd):
+    monkeypatch.setenv("MACADAMIA_CACHE", str(lab.cache))
+    whole = build_initrd(["x" * 100], [Module(SOURCE)])
+    initrd = {"empty": bytes(512), "garbage": b"not cpio " * 300, "cut": whole[:len(whole) // 2],
+              "wrong magic": whole.replace(b"070701", b"070702")}[damage]
+    status = run_kernel(image, "kernel", initrd, Options(Machine(), timeout=30))
+    output, complaint = capfd.readouterr()
+    assert (status, output) == (Status.CRASHED, "")
+    assert complaint.startswith("mac: the kernel panicked\nkernel panic: ")
+    assert "initrd" in complaint.splitlines()[1]
 
 
 def test_too_little_memory_is_one_line(kernel):

@@ -104,10 +104,7 @@ def _requirements(pyproject: Path) -> list[str]:
 
 def _build(root: Path, venv: Path, requirements: list[str]) -> None:
     """Create the environment at `venv` and install `requirements` into it."""
-    try:
-        import ensurepip  # noqa: F401  (Debian leaves it out of python3)
-    except ImportError:
-        packages.install(["python3-venv"])
+    packages.ensure("setup")
     log = root / ".cache" / "setup.log"
     with Progress("setting up the Python environment (once; needs the network)"):
         _run([sys.executable, "-m", "venv", str(venv)], log, "could not create a virtual environment")

@@ -148,6 +148,9 @@ def main() -> int:
         # Python would complain once more when it flushes standard output at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Status.BROKEN_PIPE
+    except OSError as error:
+        # What the commands did not foresee of the world: no space in /tmp, no descriptors left.
+        return _complain(f"mac: {error}", Status.FAILED)
 
 
 def _stop(number: int, _frame: FrameType | None) -> None:

@@ -1,10 +1,11 @@
 """System packages: which are missing for a command, and how to get them.
 
 The list is the table `[tool.macadamia.system-packages]` in pyproject.toml, the only place that
-names them. Each entry says how to see that the package is there (a program on PATH, or a file) and
-which commands need it, so that nothing is installed before it is used.
+names them. Each entry says how to see that the package is there and which commands need it, so that
+nothing is installed before it is used.
 """
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -17,7 +18,8 @@ from macadamia.lab.errors import LabError, Status
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
-_Entry = TypedDict("_Entry", {"program": str, "path": str, "needed-by": list[str]}, total=False)
+_Entry = TypedDict("_Entry", {"program": str, "path": str, "module": str, "needed-by": list[str]},
+                   total=False)
 
 
 def system_packages() -> dict[str, _Entry]:
@@ -39,7 +41,7 @@ def ensure(command: str) -> None:
         install(lacking)
         still = missing(command)
         if still:
-            raise LabError(f"installed {' '.join(still)}, but the programs are still not found on PATH",
+            raise LabError(f"installed {' '.join(still)}, but what they bring is still not found",
                           Status.NOT_STARTED)
 
 
@@ -64,6 +66,9 @@ def install(packages: list[str]) -> None:
 def _present(entry: _Entry) -> bool:
     if "program" in entry:
         return shutil.which(entry["program"]) is not None
+    if "module" in entry:
+        importlib.invalidate_caches()  # it may have been installed since this process started
+        return importlib.util.find_spec(entry["module"]) is not None
     return Path(entry["path"]).exists()
 
 

@@ -23,13 +23,14 @@ LAYERS = {
     "lang": (),
     "abi": ("lang",),
     "machine": ("lang", "abi"),
-    "kernels.l4": ("lang", "abi", "machine", "kernels.common"),
-    "kernels.mach": ("lang", "abi", "machine", "kernels.common"),
+    "kernels.l4": ("lang", "abi", "machine"),
+    "kernels.mach": ("lang", "abi", "machine"),
     "user": ("lang", "abi"),
     "servers": ("lang", "abi", "user"),
     "linux": ("lang", "abi", "user"),
     "linux.host": ("lang", "abi", "user", "linux", "machine", "kernels"),
-    "lab": ("lang", "abi"),
+    "examples": ("lang",),
+    "lab": ("lang", "abi", "examples"),
 }
 
 
