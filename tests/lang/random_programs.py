@@ -55,11 +55,22 @@ def values(name: str) -> st.SearchStrategy[int | bool]:
 
 @dataclass(frozen=True)
 class Signature:
-    """A function that generated code may call."""
+    """A function that generated code may call. A parameter is a scalar, `Ptr[T]` or `Ptr[Record]`;
+    the result a scalar or `tuple[A, B]`."""
 
     name: str
     parameters: tuple[str, ...]
     result: str
+
+
+def target_of(name: str) -> str | None:
+    """T of `Ptr[T]`."""
+    return name.removeprefix("Ptr[").removesuffix("]") if name.startswith("Ptr[") else None
+
+
+def items_of(name: str) -> list[str]:
+    """The items of a tuple type; of a scalar, itself."""
+    return name.removeprefix("tuple[").removesuffix("]").split(", ") if name.startswith("tuple[") else [name]
 
 
 @dataclass(frozen=True)
@@ -139,8 +150,17 @@ class Writer:
         known = [v for v, t in self.scope.variables.items() if t == name]
         if known and self.draw(st.integers(0, 3)):
             return self.draw(st.sampled_from(known))
+        others = [v for v, t in self.scope.variables.items() if t in INTEGERS]
+        if others and self.draw(st.booleans()):
+            other = self.draw(st.sampled_from(others))
+            return f"({other} != 0)" if name == BOOL else f"{name}.wrap({other})"
         value = self.draw(values(name))
         return str(value) if name == BOOL else f"{name}({value})"
+
+    def unknown(self, name: str) -> str | None:
+        """A variable: the checker refuses constants of which it sees that they trap."""
+        known = [v for v, t in self.scope.variables.items() if t == name]
+        return self.draw(st.sampled_from(known)) if known else None
 
     def pair(self, name: str, depth: int) -> tuple[str, str]:
         """Two operands whose common type is `name`."""
@@ -179,8 +199,8 @@ class Writer:
             return self.binary_form(name, depth)
         operator = self.choose("//", "%")
         dividend = self.expression(name, depth)
-        if self.rarely():
-            return f"({dividend} {operator} {self.expression(name, depth)})"
+        if self.rarely() and (divisor := self.unknown(name)):
+            return f"({dividend} {operator} {divisor})"
         if self.draw(st.booleans()):
             divisor = self.draw(numbers(name).filter(lambda value: value != 0))
             return f"({dividend} {operator} {divisor})"
@@ -228,8 +248,23 @@ class Writer:
         callable_ = [f for f in self.scope.functions if f.result == name]
         if not callable_:
             return self.leaf(name)
-        function = self.draw(st.sampled_from(callable_))
-        return f"{function.name}({', '.join(self.assignable(p, depth - 1) for p in function.parameters)})"
+        return self.call(self.draw(st.sampled_from(callable_)), depth)
+
+    def call(self, function: Signature, depth: int) -> str:
+        return f"{function.name}({', '.join(self.argument(p, depth - 1) for p in function.parameters)})"
+
+    def argument(self, name: str, depth: int) -> str:
+        """What may be passed for a parameter of that type."""
+        target = target_of(name)
+        if target is None:
+            return self.assignable(name, depth)
+        if target == "Record":
+            return self.draw(st.sampled_from(self.scope.structs))
+        places = [
+            f"pointer_to({a}[{self.index(depth)}])" for a, t in self.scope.arrays.items() if t == target
+        ]
+        places += [p for p, t in self.scope.pointers.items() if t == target]
+        return self.draw(st.sampled_from(places))
 
     def load_form(self, name: str, depth: int) -> str:
         place = self.place(name, depth)
@@ -246,7 +281,9 @@ class Writer:
     def index(self, depth: int) -> str:
         name = self.draw(st.sampled_from(UNSIGNED[:4]))
         value = self.expression(name, min(depth, 1))
-        return value if self.rarely() else f"{value} % {ARRAY_LENGTH}"
+        if self.rarely():
+            return self.unknown(name) or "0"
+        return f"{value} % {ARRAY_LENGTH}"
 
     def boolean(self, depth: int) -> str:
         form = self.choose(
@@ -388,6 +425,13 @@ class Writer:
         return [f"{a}, {b} = {b}, {a}"]
 
     def tuple_statement(self, depth: int) -> list[str]:
+        with_two = [f for f in self.scope.functions if len(items_of(f.result)) == 2]
+        if with_two and self.draw(st.booleans()):
+            function = self.draw(st.sampled_from(with_two))
+            variables = [self.fresh("v"), self.fresh("v")]
+            call = self.call(function, depth)
+            self.scope.variables |= dict(zip(variables, items_of(function.result), strict=True))
+            return [f"{', '.join(variables)} = {call}"]
         names = [self.any_type(), self.any_type()]
         values_ = [self.expression(name, depth) for name in names]
         variables = [self.fresh("v"), self.fresh("v")]
@@ -405,7 +449,7 @@ class Writer:
         return lines
 
     def for_statement(self, depth: int) -> list[str]:
-        name, variable = self.integer(), self.fresh("i")
+        name, variable = self.integer(), self.fresh("k")
         header = f"for {variable} in {self.bounded_range(name, depth)}:"
         if self.draw(st.integers(0, 4)) == 0 and self.scope.arrays:
             array = self.draw(st.sampled_from(sorted(self.scope.arrays)))
@@ -478,7 +522,7 @@ class Writer:
         return [f"if {self.condition(depth)}:", f"    return {self.result()}"]
 
     def result(self) -> str:
-        return self.assignable(self.result_type, 1)
+        return ", ".join(self.expression(name, 1) for name in items_of(self.result_type))
 
     result_type: str = BOOL
 
@@ -486,11 +530,19 @@ class Writer:
         """A whole function, and its parameters p0, p1, ... in scope of its body."""
         self.scope = self.scope.inner()
         parameters = {f"p{i}": name for i, name in enumerate(signature.parameters)}
-        self.scope.variables |= parameters
+        for parameter, name in parameters.items():
+            target = target_of(name)
+            if target is None:
+                self.scope.variables[parameter] = name
+            elif target == "Record":
+                self.scope.structs.append(parameter)
+            else:
+                self.scope.pointers[parameter] = target
         self.result_type = signature.result
         declared = ", ".join(f"{p}: {name}" for p, name in parameters.items())
         body = self.block(depth, length) if length else []
-        body.append(f"return {self.assignable(signature.result, depth + 1)}")
+        results = [self.expression(name, depth + 1) for name in items_of(signature.result)]
+        body.append(f"return {', '.join(results)}")
         return [f"def {signature.name}({declared}) -> {signature.result}:", *("    " + line for line in body)]
 
 
@@ -516,6 +568,16 @@ class Program:
 def signatures(draw: DrawFn, name: str, most: int = 4) -> Signature:
     types = st.sampled_from(MEMORY_TYPES)
     return Signature(name, tuple(draw(st.lists(types, min_size=1, max_size=most))), draw(types))
+
+
+@st.composite
+def helper_signatures(draw: DrawFn, name: str, array_types: list[str]) -> Signature:
+    """Of a function that is called by others: it may take pointers, and give two results."""
+    pointers = [f"Ptr[{target}]" for target in (*array_types, "Record")]
+    types = st.sampled_from(MEMORY_TYPES) | st.sampled_from(pointers)
+    results = draw(st.lists(st.sampled_from(MEMORY_TYPES), min_size=1, max_size=2))
+    result = results[0] if len(results) == 1 else f"tuple[{', '.join(results)}]"
+    return Signature(name, tuple(draw(st.lists(types, max_size=3))), result)
 
 
 @st.composite
@@ -555,13 +617,15 @@ def whole_programs(draw: DrawFn, count: int = 3) -> Program:
     array_types = draw(st.lists(st.sampled_from(MEMORY_TYPES), min_size=1, max_size=3, unique=True))
     lines = [HEADER, "", "class Record(Struct):", *(item.declaration for item in fields), ""]
     lines.append("record = static(Record)")
-    lines += [f"array_{name} = static(Array[{name}, {ARRAY_LENGTH}])" for name in array_types]
+    for name in array_types:
+        initial = draw(st.lists(values(name), min_size=ARRAY_LENGTH, max_size=ARRAY_LENGTH))
+        lines.append(f"array_{name} = static(Array[{name}, {ARRAY_LENGTH}], {initial})")
     scope = Scope(arrays={f"array_{name}": name for name in array_types}, structs=["record"], fields=fields)
-    helpers = [draw(signatures(f"helper{i}", 2)) for i in range(2)]
+    helpers = [draw(helper_signatures(f"helper{i}", array_types)) for i in range(3)]
     functions = [draw(signatures(f"f{i}")) for i in range(count)]
     for function in helpers:
         lines += ["", *Writer(draw, scope).function(function, 1, 2)]
-    scope.functions = helpers
+        scope.functions.append(function)
     for function in functions:
         lines += ["", *Writer(draw, scope).function(function, 2, 5)]
     return Program("\n".join(lines) + "\n", draw(calls_of(functions, 3)))
