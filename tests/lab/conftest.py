@@ -44,13 +44,13 @@ class Laboratory:
         """Run `mac ARGUMENTS` to its end with `text` as standard input (none: /dev/null)."""
         source: dict[str, object] = {"stdin": subprocess.DEVNULL} if text is None else {"input": text}
         return subprocess.run(self.command(*arguments), capture_output=True, text=True, timeout=60,
-                              env=self.environment(**changes), **source)  # type: ignore[call-overload,no-any-return]
+                              env=self.environment(**changes), **source)
 
     def start(self, *arguments: str, **streams: object) -> "subprocess.Popen[str]":
         """Start `mac ARGUMENTS` in the background, with pipes unless `streams` says otherwise."""
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         return subprocess.Popen(self.command(*arguments), text=True, env=self.environment(),
-                                **{**pipes, **streams})  # type: ignore[call-overload,no-any-return]
+                                **{**pipes, **streams})
 
     def builds(self) -> int:
         """How many times the compiler has run."""

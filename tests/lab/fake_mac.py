@@ -29,10 +29,10 @@ def compile_program(module: str, profile: str, output: Path) -> list[Path]:
 
 SOURCES = Path(sys.argv.pop(1))
 find_system, all_systems = catalogue.find_system, catalogue.all_systems
-catalogue.find_system = lambda name: find_system(name, SOURCES)  # type: ignore[assignment,misc]
-catalogue.all_systems = lambda sources=SOURCES: all_systems(sources)  # type: ignore[assignment,misc]
-build.SOURCES = SOURCES  # type: ignore[attr-defined]
-build._compiler = lambda: compile_program  # type: ignore[assignment]
+catalogue.find_system = lambda name: find_system(name, SOURCES)
+catalogue.all_systems = lambda sources=SOURCES: all_systems(sources)
+build.SOURCES = SOURCES
+build._compiler = lambda: compile_program
 
 if __name__ == "__main__":
     sys.exit(cli.main())

@@ -41,15 +41,15 @@ def debug_system(name: str, command: Sequence[str], options: Options, extra: Seq
 
 
 def gdb_command(kernel: Path, stub: Path, extra: Sequence[str]) -> list[str]:
-    """The gdb command that debugs `kernel` through the socket `stub`."""
-    return ["gdb", "--nx", "--quiet", *extra,
+    """The gdb command that debugs `kernel` through the socket `stub`, then does what `extra` says."""
+    return ["gdb", "--nx", "--quiet",
             "--init-eval-command", "set confirm off",
             "--init-eval-command", "set pagination off",
             "--init-eval-command", f"set auto-load safe-path {SOURCES.parent}",
             "--directory", str(SOURCES),
             "--eval-command", f"file {kernel}",
             "--command", str(_COMMANDS),
-            "--eval-command", f"target remote {stub}"]
+            "--eval-command", f"target remote {stub}", *extra]
 
 
 def _await(stub: Path, guest: Guest) -> None:
