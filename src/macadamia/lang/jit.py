@@ -23,7 +23,7 @@ from macadamia.lang.memory import function_at, memory
 from macadamia.lang.traps import Trap, TrapKind
 from macadamia.lang.types import U64, Type
 
-_PAGE_SIZE = 4096  # faults below are uses of a null pointer
+_PAGE_SIZE = 4096  # faults below it are uses of a null pointer
 _SI_KERNEL = 0x80  # si_code of a general protection fault, Linux uapi/asm-generic/siginfo.h
 _CALLBACK = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_uint64))
 _raised: list[BaseException] = []  # the exception of a callback, on its way through compiled frames
@@ -64,16 +64,19 @@ def _failure(status: int) -> BaseException:
     if status == RAISED:
         return _raised.pop()
     if status == FAULTED:
-        return _fault(record.fault_code, record.fault_address)
+        return _fault()
     message = ctypes.string_at(record.message, record.message_length).decode()
     file = ctypes.string_at(record.file, record.file_length).decode()
     return Trap(list(TrapKind)[record.kind], message, file=file, line=record.line)
 
 
-def _fault(code: int, address: int) -> Trap:
+def _fault() -> Trap:
     """The processor stopped compiled code: what checks do not catch, and in release what they would have."""
-    if code == _SI_KERNEL:
+    address = record.fault_address
+    if record.fault_code == _SI_KERNEL:
         return Trap(TrapKind.BOUNDS, "an address that is not canonical, or a privileged instruction")
+    if abs(address - record.fault_stack) < _PAGE_SIZE:
+        return Trap(TrapKind.BOUNDS, "the machine stack is full: recursion is too deep")
     if address < _PAGE_SIZE:
         return Trap(TrapKind.NULL, f"None dereferenced: access to {address:#x}")
     return Trap(TrapKind.BOUNDS, f"access to {address:#x}, where there is no memory")

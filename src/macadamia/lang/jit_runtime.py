@@ -38,7 +38,8 @@ class Record(ctypes.Structure):
         ("line", ctypes.c_uint64),  # 64
         ("fault_address", ctypes.c_uint64),  # 72
         ("fault_code", ctypes.c_uint64),  # 80
-        ("old_handler", ctypes.c_uint64),  # 88
+        ("fault_stack", ctypes.c_uint64),  # 88
+        ("old_handler", ctypes.c_uint64),  # 96
     )
     floor: int
     stack_top: int
@@ -51,6 +52,7 @@ class Record(ctypes.Structure):
     line: int
     fault_address: int
     fault_code: int
+    fault_stack: int
     old_handler: int
 
 
@@ -58,7 +60,7 @@ record = Record(stack_end=memory.end)
 
 # System V AMD64 ABI: arguments in rdi, rsi, rdx, rcx, r8, r9; rbx, rbp, r12-r15 are the caller's.
 # The fault handler gets (signal, siginfo_t *, ucontext_t *): si_code and si_addr lie at 8 and 16 in the
-# one, rip at 168 in the other (Linux uapi/asm-generic/siginfo.h, asm/sigcontext.h).
+# one, rsp and rip at 160 and 168 in the other (Linux uapi/asm-generic/siginfo.h, asm/sigcontext.h).
 _ASSEMBLY = """
     .text
     .globl enter, trap, unwind, handle_fault
@@ -116,10 +118,12 @@ handle_fault:
     movq %rax, 72(%r11)
     movslq 8(%rsi), %rax
     movq %rax, 80(%r11)
+    movq 160(%rdx), %rax
+    movq %rax, 88(%r11)
     leaq faulted(%rip), %rax
     movq %rax, 168(%rdx)
     retq
-1:  jmpq *88(%r11)
+1:  jmpq *96(%r11)
 """
 
 
@@ -144,6 +148,14 @@ class _Action(ctypes.Structure):
     )
 
 
+class _Stack(ctypes.Structure):
+    """stack_t of Linux on x86-64."""
+
+    _fields_ = (("base", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+
+_SS_DISABLE = 2
+_SIGNAL_STACK = ctypes.create_string_buffer(64 << 10)
 _SA_SIGINFO, _SA_ONSTACK, _SA_RESTART, _SA_NODEFER = 0x4, 0x0800_0000, 0x1000_0000, 0x4000_0000
 _FAULTS = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL)
 
@@ -187,6 +199,11 @@ class Runtime:
         Called for every library, because others (faulthandler, pytest) install theirs at any time.
         """
         libc = ctypes.CDLL(None)
+        stack = _Stack()
+        libc.sigaltstack(None, ctypes.byref(stack))
+        if stack.flags & _SS_DISABLE:  # a full stack has no room for a handler
+            stack = _Stack(ctypes.addressof(_SIGNAL_STACK), 0, len(_SIGNAL_STACK))
+            libc.sigaltstack(ctypes.byref(stack), None)
         for number in _FAULTS:
             old = _Action()
             libc.sigaction(int(number), None, ctypes.byref(old))
