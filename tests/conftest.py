@@ -1,8 +1,14 @@
-"""Shared by all tests: the function-size report at the end of a run, and where the checkout is."""
+"""Shared by all tests: where the checkout is, how long random tests run, a report of function sizes."""
 
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The first is for every run; `./mac test FILE --hypothesis-profile=long` looks for bugs until it is stopped.
+settings.register_profile("short", max_examples=200, deadline=None, print_blob=True)
+settings.register_profile("long", max_examples=10_000_000, deadline=None, print_blob=True)
+settings.load_profile("short")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -1,6 +1,6 @@
 """Random programs three ways: expressions of all types, and whole functions with memory, loops and calls.
 
-`./mac test tests/lang/test_hypothesis_programs.py --hypothesis-profile=long` runs for hours;
+`./mac test tests/lang/test_hypothesis_programs.py --hypothesis-profile=long` runs until it is stopped;
 `--hypothesis-seed=N` repeats a run. A failure is shrunk, and printed as a module to paste into a file.
 """
 
@@ -17,17 +17,17 @@ from types import ModuleType
 
 import pytest
 from hypothesis import HealthCheck, given, note, settings
-from tests.lang.random_programs import Program, expression_programs, whole_programs
-from tests.lang.three_ways import CHECKED_LEVELS, RELEASE_LEVELS, STOPS_IN_RELEASE, agree, outcome_of
 
 from macadamia.lang.check.sources import definitions
 from macadamia.lang.definition import definition, meaning_of
 from macadamia.lang.jit import Library, jit
 from macadamia.lang.memory import memory
+from tests.lang.random_programs import Program, expression_programs, whole_programs
+from tests.lang.three_ways import CHECKED_LEVELS, RELEASE_LEVELS, STOPS_IN_RELEASE, agree, outcome_of
 
 PARTS = range(4)  # each runs in a worker of its own, on other programs
 serial = itertools.count()
-generated = settings(suppress_health_check=list(HealthCheck), deadline=None, print_blob=True)
+generated = settings(suppress_health_check=list(HealthCheck))  # programs are large, and rightly so
 
 
 @pytest.fixture(scope="module")
