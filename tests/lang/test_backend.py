@@ -4,7 +4,6 @@ import ctypes
 import random
 
 import pytest
-from tests.lang.machine_code import disassemble, instructions, llvm_text, object_file
 
 from macadamia.lang import (
     Array,
@@ -41,6 +40,7 @@ from macadamia.lang.emit import TRIPLES
 from macadamia.lang.emit_types import escaped
 from macadamia.lang.jit_runtime import runtime
 from macadamia.lang.runtime import MEMORY
+from tests.lang.machine_code import disassemble, instructions, llvm_text, object_file
 
 
 class Device(Struct):
@@ -430,4 +430,3 @@ def wide(a: u128, b: u128) -> u128:
 
 def test_128_bit_arithmetic_needs_no_library() -> None:
     assert not any(line.startswith("call") for line in instructions(wide, "release"))
-    assert u8  # used by annotations above

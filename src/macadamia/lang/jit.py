@@ -30,9 +30,12 @@ _raised: list[BaseException] = []  # the exception of a callback, on its way thr
 
 
 class Compiled:
-    """One compiled function."""
+    """One compiled function. `kept` is what must live as long as its code is called."""
 
-    def __init__(self, python: Callable[..., Any], function: tree.Function, address: int) -> None:
+    def __init__(
+        self, python: Callable[..., Any], function: tree.Function, address: int, kept: object
+    ) -> None:
+        self._kept = kept
         self.__wrapped__ = python
         self.__name__ = python.__name__
         self._address = address
@@ -88,16 +91,16 @@ class Library:
     def __init__(
         self, roots: Sequence[Callable[..., Any]], program: tree.Program, module: Module, image: bytes
     ) -> None:
-        self._callbacks = callback_functions(program, module)
+        called_back = callback_functions(program, module)
         addresses = {
-            name: ctypes.cast(function, ctypes.c_void_p).value or 0
-            for name, function in self._callbacks.items()
+            name: ctypes.cast(function, ctypes.c_void_p).value or 0 for name, function in called_back.items()
         }
         symbols = [entry_symbol(number) for number in range(len(roots))]
         runtime().catch_faults()
-        self._code = runtime().link(image, addresses, symbols)
+        code = runtime().link(image, addresses, symbols)
         for python, function, symbol in zip(roots, program.roots, symbols, strict=True):
-            setattr(self, python.__name__, Compiled(python, function, self._code[symbol]))
+            compiled = Compiled(python, function, code[symbol], (code, called_back))
+            setattr(self, python.__name__, compiled)
 
     def __getattr__(self, name: str) -> Compiled:
         raise AttributeError(f"{name} is not among the compiled functions")
