@@ -1,0 +1,35 @@
+"""From thread numbers to threads."""
+
+from macadamia.abi.l4.identifiers import ThreadId
+from macadamia.kernels.l4.thread import Thread
+from macadamia.lang import Array, Ptr, Struct, interface, u32, u64
+
+INTERRUPT_LINES = 24  # thread numbers below belong to interrupt lines (ThreadInfo.SystemBase)
+USER_BASE = 48  # the first thread number that users may give (ThreadInfo.UserBase)
+THREAD_NUMBERS = 1 << 18
+
+
+@interface
+def thread_slot(number: u32) -> Ptr[Thread]:
+    """The control block of a thread number below THREAD_NUMBERS; that of an absent thread reads as zero."""
+
+
+@interface
+def make_thread_slot(number: u32) -> bool:
+    """Make the control block of `number` writable. False when the kernel's memory is exhausted."""
+
+
+def find_thread(id_: ThreadId) -> Ptr[Thread] | None:
+    """The thread with exactly this global id, version included; None if there is none."""
+    if id_.number >= THREAD_NUMBERS or id_.is_nil():
+        return None
+    thread = thread_slot(id_.number)
+    return thread if thread.id == id_ else None
+
+
+def thread_with_number(number: u32) -> Ptr[Thread] | None:
+    """The thread that has this number, whatever its version."""
+    if number >= THREAD_NUMBERS:
+        return None
+    thread = thread_slot(number)
+    return thread if thread.exists() else None
