@@ -7,6 +7,7 @@ while the modules themselves stay the ordinary Python they are.
 
 from __future__ import annotations
 
+import ast
 import functools
 import inspect
 import re
@@ -94,8 +95,6 @@ class Meaning:
 
 def annotated_names(types: StaticTypes) -> dict[str, Type]:
     """The declared types of locals."""
-    import ast
-
     return {
         item.target.id: types.annotation(item.annotation)
         for item in ast.walk(types.node)

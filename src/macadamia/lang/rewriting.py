@@ -239,18 +239,16 @@ def rewrite(
     body = copy.deepcopy(node.body)  # the checker reads the same tree
     entry = [parameter_statement(node, name) for name in parameter_names(function)]
     arguments = ast.arguments(
-        posonlyargs=[ast.arg(FRAME), *map(bare, node.args.posonlyargs)] if node.args.posonlyargs else [],
-        args=[*map(bare, node.args.args)]
-        if node.args.posonlyargs
-        else [ast.arg(FRAME), *map(bare, node.args.args)],
+        posonlyargs=[ast.arg(FRAME), *map(bare, node.args.posonlyargs)],
+        args=[*map(bare, node.args.args)],
         kwonlyargs=[*map(bare, node.args.kwonlyargs)],
         kw_defaults=[None for _ in node.args.kwonlyargs],
         defaults=[],
     )
-    inner = ast.FunctionDef("rewritten", arguments, [*entry, *rewriter.block(body)], [])
-    free = function.__code__.co_freevars
-    outer = ast.FunctionDef("factory", empty_arguments(free), [like(node, inner)], [])
-    module = ast.Module([like(node, outer)], [])
+    inner = function_node(node, arguments, [*entry, *rewriter.block(without_docstring(body))])
+    free = [ast.arg(name) for name in function.__code__.co_freevars]
+    outer = function_node(node, ast.arguments([], free, None, [], [], None, []), [inner])
+    module = ast.Module([outer], [])
     compiled = compile(module, function.__code__.co_filename, "exec", dont_inherit=True)
     return with_code(function, code_within(code_within(compiled))), rewriter.choices
 
@@ -259,8 +257,18 @@ def bare(argument: ast.arg) -> ast.arg:
     return like(argument, ast.arg(argument.arg))
 
 
-def empty_arguments(names: tuple[str, ...]) -> ast.arguments:
-    return ast.arguments([], [ast.arg(name) for name in names], None, [], [], None, [])
+def without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
+    first = body[0]
+    documented = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+    return body[1:] if documented else body
+
+
+def function_node(original: ast.AST, arguments: ast.arguments, body: list[ast.stmt]) -> ast.FunctionDef:
+    """A function definition; parsed from text, since its fields vary with the version of Python."""
+    result = ast.parse("def rewritten(): pass").body[0]
+    assert isinstance(result, ast.FunctionDef)
+    result.args, result.body = arguments, body
+    return like(original, result)
 
 
 def parameter_names(function: python_types.FunctionType) -> tuple[str, ...]:
