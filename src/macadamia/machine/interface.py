@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from macadamia.lang import Ptr, UserPtr, interface, u8, u32, u64
 from macadamia.machine.addresses import PhysAddr, VirtAddr
+from macadamia.machine.io_permissions import IoPermissions
 from macadamia.machine.x86_64.frame import FpuState, Frame
 
 # What a kernel implements
@@ -114,6 +115,11 @@ def switch_fpu(state: Ptr[FpuState] | None) -> None:
 @interface
 def set_user_bases(fs: u64, gs: u64) -> None:
     """Set the FS and GS base of user mode. Addresses that are not in user space become 0."""
+
+
+@interface
+def set_io_permissions(permissions: Ptr[IoPermissions] | None) -> None:
+    """Let the current thread use these I/O ports. Call it again after a change of the set."""
 
 
 @interface

@@ -142,7 +142,7 @@ class Frame(Struct, align=16):
             self.cs == USER_CODE
             and self.ss == USER_DATA
             and self.rflags & control.FLAG_INTERRUPT != 0
-            and (self.vector != SYSTEM_CALL or self.rip < USER_END)
+            and (self.vector != SYSTEM_CALL or self.rip <= USER_END)
         )
 
 

@@ -27,6 +27,7 @@ from macadamia.machine.x86_64.interrupts import (
     enable_interrupt,
     idle,
 )
+from macadamia.machine.x86_64.io_ports import set_io_permissions
 from macadamia.machine.x86_64.kernel_space import invalidate_page, load_page_table, physical_pointer
 from macadamia.machine.x86_64.panic import stop
 from macadamia.machine.x86_64.power import power_off
@@ -41,7 +42,7 @@ LINKER_SCRIPT = layout.LINKER_SCRIPT
 IMPLEMENTATIONS = (
     *(time_now, set_timer, stop_timer),
     *(idle, allow_interrupts, enable_interrupt, disable_interrupt, acknowledge_interrupt),
-    *(activate, resume, switch_fpu, set_user_bases),
+    *(activate, resume, switch_fpu, set_user_bases, set_io_permissions),
     *(physical_pointer, load_page_table, invalidate_page),
     *(copy_from_user, copy_to_user, load_user_word, store_user_word),
     *(console_write, console_read, log_write, power_off, stop),

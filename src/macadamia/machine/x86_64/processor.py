@@ -7,10 +7,8 @@ where the processor itself pushes on an interrupt from user mode, is also what t
 from macadamia.lang import Array, Ptr, Struct, asm_value, field, inline, offsetof, static, u8, u16, u32, u64
 from macadamia.machine.addresses import PAGE_SIZE
 
+from macadamia.machine.io_permissions import BITMAP_BYTES
 from macadamia.machine.x86_64.frame import Frame, FpuState
-
-IO_PORTS = 1 << 16
-IO_BITMAP_BYTES = IO_PORTS // 8
 
 STACK_NON_MASKABLE = 1  # interrupt stack table slots (SDM volume 3, 6.14.5)
 STACK_DOUBLE_FAULT = 2
@@ -33,7 +31,7 @@ class TaskState(Struct, align=8):
     reserved_2: u64
     reserved_3: u16
     io_bitmap_offset: u16  # from the start of the TSS; beyond its limit = no ports
-    io_bitmap: Array[u8, IO_BITMAP_BYTES]  # bit clear = port allowed
+    io_bitmap: Array[u8, BITMAP_BYTES]  # bit clear = port allowed
     io_bitmap_end: u8  # the processor reads two bytes: one of ones must follow
 
 
@@ -52,6 +50,7 @@ class Processor(Struct, align=64):
     fpu: Ptr[FpuState] | None  # whose FPU state the current thread has; None: FPU instructions are exceptions
     number: u32
     non_maskable_interrupts: u32  # how many arrived
+    io_version: u64  # of the set of I/O ports in task.io_bitmap; 0 = none
     descriptors: Array[u64, 8]  # GDT
     task: TaskState
 

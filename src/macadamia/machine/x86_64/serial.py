@@ -1,9 +1,10 @@
 """16550 serial lines (National Semiconductor PC16550D): COM1 is the program console, COM2 the kernel log.
 
-Output waits for the transmitter; input is polled, and COM1 can announce it on interrupt line 4.
+Output waits for the transmitter; input is polled, and COM1 can announce it on interrupt line 4. On a machine without
+COM2 (QEMU microvm, Firecracker) the log goes to the console, too.
 """
 
-from macadamia.lang import implements, range, u8, u16
+from macadamia.lang import Struct, implements, range, static, u8, u16, u32
 from macadamia.machine import interface
 from macadamia.machine.x86_64.instructions import pause, read_port8, write_port8
 
@@ -17,6 +18,7 @@ FIFO_CONTROL = 2
 LINE_CONTROL = 3
 MODEM_CONTROL = 4
 LINE_STATUS = 5
+SCRATCH = 7  # keeps what is written to it
 
 DATA_READY = 1 << 0
 TRANSMIT_EMPTY = 1 << 5
@@ -26,8 +28,25 @@ EIGHT_BITS = 0x03  # no parity, one stop bit
 DIVISOR_115200 = 1
 FIFO_ENABLE_AND_CLEAR = 0x07
 READY_OUTPUTS = 0x0B  # DTR, RTS, and OUT2, which connects the interrupt
+SCRATCH_TEST = 0x5A
 RECEIVE_INTERRUPT = 1 << 0
 TRANSMIT_LIMIT = 100_000  # polls; longer than a byte takes at any speed. A line that is not there must not hang us
+
+
+class LogLine(Struct):
+    """Where the kernel log goes."""
+
+    port: u16
+
+
+log_line = static(LogLine)
+
+
+def start_console_and_log() -> None:
+    start_serial(COM1)
+    start_serial(COM2)
+    write_port8(COM2 + SCRATCH, SCRATCH_TEST)
+    log_line.port = COM2 if read_port8(COM2 + SCRATCH) == SCRATCH_TEST else u16(COM1)
 
 
 def start_serial(port: u16) -> None:
@@ -48,7 +67,7 @@ def write_serial(port: u16, byte: u8) -> None:
 
 
 def wait_for_status(port: u16, wanted: u8) -> None:
-    for _ in range(TRANSMIT_LIMIT):
+    for _ in range(u32(TRANSMIT_LIMIT)):
         if read_port8(port + LINE_STATUS) & wanted:
             return
         pause()
@@ -78,4 +97,4 @@ def announce_console_input() -> None:
 
 @implements(interface.log_write)
 def log_write(byte: u8) -> None:
-    write_serial(COM2, byte)
+    write_serial(log_line.port, byte)

@@ -26,7 +26,7 @@ from macadamia.machine.x86_64.processor import (
     boot_processor,
 )
 from macadamia.machine.x86_64.segments import load_segments
-from macadamia.machine.x86_64.serial import COM1, COM2, start_serial
+from macadamia.machine.x86_64.serial import start_console_and_log
 from macadamia.machine.x86_64.smap import patch_smap_sites
 from macadamia.machine.x86_64.start_info import MemoryType, boot_info, read_start_info
 
@@ -42,8 +42,7 @@ global_asm(boot.TEXT)
 def machine_start(start_info: u64) -> NoReturn:
     """Called by the boot code on the boot stack, interrupts off; `start_info` is a physical address."""
     note_start()
-    start_serial(COM1)
-    start_serial(COM2)
+    start_console_and_log()
     start_traps(boot_processor)
     read_features()
     read_start_info(start_info)

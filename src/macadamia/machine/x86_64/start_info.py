@@ -3,7 +3,7 @@
 Everything the machine needs later is copied, so that the memory of these structures can be used.
 """
 
-from macadamia.lang import Array, Ptr, Struct, cast, panic, pointer_at, range, static, u8, u32, u64
+from macadamia.lang import Array, Ptr, Struct, cast, copy_bytes, local, panic, pointer_at, sizeof, static, u8, u32, u64
 from macadamia.machine.x86_64.layout import IMAGE_LIMIT, PHYSICAL_MAP
 
 MAGIC = 0x336E_C578
@@ -68,32 +68,26 @@ boot_info = static(BootInfo)
 
 def read_start_info(address: u64) -> None:
     """Copy the start information at physical `address`; the boot page tables are in use."""
-    info = cast(StartInfo, low_memory(address))
+    info = local(StartInfo)
+    copy_low_memory(cast(u8, info), address, sizeof(StartInfo))
     if info.magic != MAGIC:
         panic("the boot loader does not speak PVH: no start information")
     if info.version < VERSION_WITH_MEMORY_MAP or info.memory_map_entries == 0:
         panic("the boot loader gives no memory map")
-    copy_ranges(cast(MemoryRange, low_memory(info.memory_map)), info.memory_map_entries)
+    boot_info.range_count = min(u64(info.memory_map_entries), MAXIMUM_RANGES)
+    copy_low_memory(cast(u8, boot_info.ranges), info.memory_map, boot_info.range_count * sizeof(MemoryRange))
     boot_info.acpi_root = info.acpi_root
     if info.module_count > 1:
         panic("more than one boot module: pack them into one initrd")
     if info.module_count == 1:
-        module = cast(LoaderModule, low_memory(info.modules))
+        module = local(LoaderModule)
+        copy_low_memory(cast(u8, module), info.modules, sizeof(LoaderModule))
         boot_info.initrd_start = module.start
         boot_info.initrd_size = module.size
 
 
-def copy_ranges(from_: Ptr[MemoryRange], count: u32) -> None:
-    boot_info.range_count = min(u64(count), MAXIMUM_RANGES)
-    for i in range(boot_info.range_count):
-        to = boot_info.ranges[i]
-        to.start = from_[i].start
-        to.size = from_[i].size
-        to.type = from_[i].type
-
-
-def low_memory(address: u64) -> Ptr[u8]:
-    """Physical memory that the boot page tables map."""
-    if address >= IMAGE_LIMIT:
+def copy_low_memory(to: Ptr[u8], address: u64, size: u64) -> None:
+    """Copy from physical memory that the boot page tables map; nothing there need be aligned."""
+    if address >= IMAGE_LIMIT - size:
         panic("the boot loader put its information above 1 GiB")
-    return pointer_at(u8, PHYSICAL_MAP) + address
+    copy_bytes(to, pointer_at(u8, PHYSICAL_MAP) + address, size)
