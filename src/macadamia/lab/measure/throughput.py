@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,32 +37,28 @@ class Throughput:
 
 
 def measure() -> Throughput:
-    """Compile the copies several times."""
-    import tempfile
-
-    with tempfile.TemporaryDirectory(prefix="macadamia-") as name:
-        folder = Path(name)
-        lines = write_copies(folder)
-        with importable(folder):
-            roots = import_roots()
-            rounds = [compile_once(roots) for _ in range(ROUNDS)]
-    check, emit, optimise = (min(times) for times in zip(*rounds, strict=True))
-    return Throughput(lines, check, emit, optimise)
+    """Compile the copies several times, every time as if they had never been seen."""
+    rounds = [measure_once(f"{PACKAGE}{number}") for number in range(ROUNDS)]
+    best = [min(times) for times in zip(*((r.check, r.emit, r.optimise) for r in rounds), strict=True)]
+    return Throughput(rounds[0].lines, *best)
 
 
-def write_copies(folder: Path) -> int:
-    """Write the packages copy0, copy1, ... and count their lines."""
+def measure_once(package: str) -> Throughput:
+    with tempfile.TemporaryDirectory(prefix="macadamia-") as name, importable(Path(name)):
+        lines = write_copies(Path(name), package)
+        return Throughput(lines, *compile_once(import_roots(package)))
+
+
+def write_copies(folder: Path, package: str) -> int:
+    """Write the packages `package`.copy0, copy1, ... and count their lines, without the empty ones."""
     lines = 0
     for copy in range(COPIES):
-        target = folder / PACKAGE / f"copy{copy}"
+        target = folder / package / f"copy{copy}"
         target.mkdir(parents=True)
         for source in sorted(EXAMPLES.glob("*.py")):
-            text = source.read_text()
-            text = text.replace("macadamia.examples", f"{PACKAGE}.copy{copy}").replace(
-                '("python_', f'("copy{copy}_'
-            )
-            (target / source.name).write_text(text)
-            lines += text.count("\n")
+            text = source.read_text().replace("macadamia.examples", f"{package}.copy{copy}")
+            (target / source.name).write_text(text.replace('("python_', f'("copy{copy}_'))
+            lines += sum(1 for line in text.splitlines() if line.strip())
     return lines
 
 
@@ -77,9 +74,9 @@ def importable(folder: Path) -> Iterator[None]:
             del sys.modules[name]
 
 
-def import_roots() -> list[Callable[..., Any]]:
+def import_roots(package: str) -> list[Callable[..., Any]]:
     """The functions from which everything in the copies is reached."""
-    modules = [importlib.import_module(f"{PACKAGE}.copy{copy}.measured") for copy in range(COPIES)]
+    modules = [importlib.import_module(f"{package}.copy{copy}.measured") for copy in range(COPIES)]
     return [
         getattr(module, f"{case}_{stage}")
         for module in modules
