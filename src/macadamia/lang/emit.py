@@ -155,7 +155,8 @@ class Module:
         return "\n".join([head, *call, "  call void @llvm.trap()", "  unreachable", "}"])
 
     def _shown(self, file: str) -> str:
-        return file.removeprefix(self.options.source_root).lstrip("/") if self.options.source_root else file
+        root = self.options.source_root
+        return file.removeprefix(root.rstrip("/") + "/") if root else file
 
     # Functions
 
