@@ -123,14 +123,13 @@ class Guest:
             except OSError:
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
-        with connection, connection.makefile("rw") as stream:
-            stream.readline()
+        with connection:
+            connection.recv(4096)  # the greeting
 
             def execute(command: str) -> None:
-                with suppress(OSError, ValueError):  # the guest may have ended
-                    stream.write(json.dumps({"execute": command}) + "\n")
-                    stream.flush()
-                    stream.readline()
+                with suppress(OSError):  # the guest may have ended
+                    connection.sendall(json.dumps({"execute": command}).encode())
+                    connection.recv(4096)
 
             execute("qmp_capabilities")
             yield execute

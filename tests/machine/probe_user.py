@@ -186,6 +186,7 @@ STEPS = f"""
 """
 
 SPIN_FOR_NMIS = f"""
+    {call(PRINT, "$1")}
 1:  movl $200, %ebx
 2:  {call(NULL)}
     decl %ebx

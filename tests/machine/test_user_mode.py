@@ -69,6 +69,7 @@ def test_single_steps_over_system_calls(probe: Probe, cpu: str) -> None:
 @pytest.mark.parametrize("scenario", ["nmi", "nmi-preempted"])
 def test_nmis_at_any_moment(probe: Probe, cpu: str, scenario: str) -> None:
     with probe.start(scenario, cpu=cpu) as guest:
+        guest.wait_for(b"value 0x1")  # before that the firmware has no use for an NMI
         with guest.monitor() as execute:
             while guest.process.poll() is None:
                 execute("inject-nmi")
