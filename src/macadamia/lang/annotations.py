@@ -26,7 +26,9 @@ from macadamia.lang.types import (
     AtomicType,
     EnumType,
     FunctionType,
+    Later,
     PointerType,
+    StructType,
     TupleType,
     Type,
     UserPointerType,
@@ -244,6 +246,9 @@ INSTEAD = {
 }
 
 
+Later.resolve_annotation = resolve_annotation
+
+
 def resolve_class(class_: type, scope: Scope) -> Type:
     if class_ is bool:
         return BOOL
@@ -254,9 +259,7 @@ def resolve_class(class_: type, scope: Scope) -> Type:
             f"the enum {class_.__name__} has no size: decorate it with @storage(u8) or another integer"
         )
     if is_open(class_):
-        from macadamia.lang.structs import substitute
-
-        class_ = substitute(class_, scope.arguments)
+        class_ = class_.kernel_bound(scope.arguments)  # type: ignore[attr-defined]
     type_ = getattr(class_, "__kernel_type__", None)
     if isinstance(type_, Type):
         return type_
@@ -298,7 +301,5 @@ def resolved(annotation: Any, scope: Scope, what: str) -> Type:
 
 def self_type(owner: Any) -> Type:
     """What `self` is in a method: the struct's pointer, or the enum or opaque integer."""
-    from macadamia.lang.types import StructType
-
     type_ = resolve_annotation(owner)
     return PointerType(type_) if isinstance(type_, StructType) else type_

@@ -7,20 +7,17 @@ widens, None goes where a pointer may be null. Everything else is a TypeError th
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping
 from functools import singledispatch
 from typing import Any
 
 from macadamia.lang.integers import CLASSES, Integer, adapted
-from macadamia.lang.memory import memory
+from macadamia.lang.memory import store
 from macadamia.lang.traps import Trap, TrapKind
 from macadamia.lang.types import (
     BOOL,
     NONE,
     NULL,
     STRING,
-    ArrayType,
-    AtomicType,
     BoolType,
     EnumType,
     FunctionType,
@@ -30,7 +27,6 @@ from macadamia.lang.types import (
     NoneType,
     PointerType,
     StringType,
-    StructType,
     TupleType,
     Type,
     UserPointerType,
@@ -102,15 +98,6 @@ def _(type_: PointerType, value: Any) -> Any:
 
 
 @coerce.register
-def _(type_: UserPointerType, value: Any) -> Any:
-    from macadamia.lang.pointers import UserPointer
-
-    if isinstance(value, UserPointer) and value.kernel_type == type_.target:
-        return value
-    raise mismatch(type_, value, f"write user_pointer_at({type_.target}, ...)")
-
-
-@coerce.register
 def _(type_: FunctionType, value: Any) -> Any:
     if value is None:
         if type_.nullable:
@@ -141,6 +128,12 @@ def _(type_: Type, value: Any) -> Any:
     raise mismatch(type_, value)
 
 
+def assign(type_: Type, address: int, value: object) -> None:
+    """Store `value`, converted as an assignment does. Trap if the address is null, misaligned or outside,
+    TypeError if the value does not mix."""
+    store(type_, address, coerce(type_, value))
+
+
 def type_of(value: Any) -> Type:
     """The type of a value at run time. None and plain ints have none that is known: NULL, and a TypeError."""
     if value is None:
@@ -154,60 +147,8 @@ def type_of(value: Any) -> Type:
     if isinstance(value, tuple):
         return TupleType(tuple(type_of(item) for item in value))
     if hasattr(value, "kernel_address"):
-        from macadamia.lang.pointers import UserPointer
-
-        pointer = UserPointerType if isinstance(value, UserPointer) else PointerType
-        return pointer(value.kernel_type)
+        pointer_type: type[PointerType | UserPointerType] = value.kernel_pointer_type
+        return pointer_type(value.kernel_type)
     if callable(value):
         return NONE
     raise TypeError(f"{type(value).__name__} {value!r} is no value of kernel Python")
-
-
-@singledispatch
-def initialise(type_: Type, address: int, value: Any) -> None:
-    """Give a static its initial contents. Literals become any scalar; structs take a mapping of fields."""
-    if type(value) is int:
-        value = type_.python(value) if isinstance(type_, NewType | EnumType) else value
-    memory.store(type_, address, value)
-
-
-@initialise.register
-def _(type_: BoolType, address: int, value: Any) -> None:
-    memory.store(type_, address, bool(value))
-
-
-@initialise.register
-def _(type_: AtomicType, address: int, value: Any) -> None:
-    initialise(type_.value, address, value)
-
-
-@initialise.register
-def _(type_: VolatileType, address: int, value: Any) -> None:
-    initialise(type_.value, address, value)
-
-
-@initialise.register
-def _(type_: ArrayType, address: int, value: Iterable[Any]) -> None:
-    items = list(value)
-    if len(items) > type_.length:
-        raise TypeError(f"{len(items)} values for {type_}")
-    for index, item in enumerate(items):
-        initialise(type_.element, address + index * type_.element.size, item)
-
-
-@initialise.register
-def _(type_: StructType, address: int, value: Any) -> None:
-    if isinstance(value, Mapping):
-        from macadamia.lang.pointers import pointer_value
-
-        struct = pointer_value(type_, address)
-        for name, content in value.items():
-            field = type_.by_name[name]
-            if field.bit_width:
-                setattr(struct, name, content)
-            else:
-                initialise(field.type, address + field.offset, content)
-    elif getattr(value, "kernel_type", None) is type_:
-        memory.write(address, memory.bytes_at(value.kernel_address, type_.size))
-    else:
-        raise mismatch(type_, value, "write a dict of its fields")

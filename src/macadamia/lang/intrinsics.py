@@ -11,8 +11,9 @@ from typing import Any, Generic, NoReturn, SupportsIndex, TypeVar
 from macadamia.lang.annotations import resolve_annotation
 from macadamia.lang.conversion import coerce
 from macadamia.lang.integers import Integer, is_plain, u8, u64
-from macadamia.lang.memory import function_address, make_static, memory
+from macadamia.lang.memory import function_address, memory
 from macadamia.lang.pointers import Address, Pointer, UserPointer, place, pointer_value
+from macadamia.lang.statics import make_static
 from macadamia.lang.traps import Trap, TrapKind
 from macadamia.lang.types import U8, ArrayType, StructType
 

@@ -12,7 +12,7 @@ import mmap
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import singledispatch
-from typing import Any, cast
+from typing import Any
 
 from macadamia.lang.integers import CLASSES
 from macadamia.lang.traps import Trap, TrapKind
@@ -85,16 +85,6 @@ class Memory:
         self.statics: list[StaticObject] = []  # by ascending address
         self._bytes = memoryview((ctypes.c_ubyte * SIZE).from_address(self.base)).cast("B")
         self._texts: dict[str, int] = {}
-
-    def load(self, type_: Type, address: int) -> Any:
-        """The value of that type at `address`; Trap if it is null, misaligned or outside."""
-        return load(type_, address)
-
-    def store(self, type_: Type, address: int, value: object) -> None:
-        """Store `value`, converted as an assignment does; Trap as in `load`, TypeError if it does not mix."""
-        from macadamia.lang.conversion import coerce
-
-        store(type_, address, coerce(type_, value))
 
     def allocate(self, size: int, alignment: int) -> int:
         """The address of zeroed bytes that stay."""
@@ -301,14 +291,3 @@ def function_at(address: int) -> Callable[..., Any]:
     if address not in _function_at_address:
         raise Trap(TrapKind.NULL if address == 0 else TrapKind.BOUNDS, f"no function at {address:#x}")
     return _function_at_address[address]
-
-
-def make_static(type_: Type, values: object = None, **options: Any) -> Any:
-    """A new static with initial `values` (see `initialise`); the result points to it."""
-    from macadamia.lang.conversion import initialise
-    from macadamia.lang.pointers import pointer_value
-
-    address = memory.allocate_static(type_, **options)
-    if values is not None:
-        initialise(type_, address, values)
-    return cast(Any, pointer_value(type_, address))

@@ -9,11 +9,11 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterator
 from functools import singledispatch
-from typing import Any, Generic, Self, SupportsIndex, TypeVar, cast, overload
+from typing import Any, ClassVar, Generic, Self, SupportsIndex, TypeVar, cast, overload
 
-from macadamia.lang.conversion import coerce
+from macadamia.lang.conversion import assign, coerce, mismatch
 from macadamia.lang.integers import i64
-from macadamia.lang.memory import check_alignment, load, load_number, memory, store, store_number
+from macadamia.lang.memory import check_alignment, load, load_number, store, store_number
 from macadamia.lang.traps import Trap, TrapKind
 from macadamia.lang.types import (
     I64,
@@ -35,6 +35,7 @@ class Address:
     __slots__ = ("kernel_address", "kernel_type")
     kernel_address: int
     kernel_type: Any
+    kernel_pointer_type: ClassVar[type[PointerType | UserPointerType]] = PointerType
 
     def __add__(self, count: SupportsIndex) -> Self:
         return place(type(self), self.kernel_type, moved(self, operator.index(count)))
@@ -89,7 +90,7 @@ class Pointer(Address, Generic[T]):
         return cast(T, load(self.kernel_type, moved(self, operator.index(index))))
 
     def __setitem__(self, index: SupportsIndex, value: T) -> None:
-        memory.store(self.kernel_type, moved(self, operator.index(index)), value)
+        assign(self.kernel_type, moved(self, operator.index(index)), value)
 
 
 class ArrayView(Address, Generic[T]):
@@ -110,7 +111,7 @@ class ArrayView(Address, Generic[T]):
         return cast(T, load(self.kernel_type.element, self.element_address(index)))
 
     def __setitem__(self, index: SupportsIndex, value: T) -> None:
-        memory.store(self.kernel_type.element, self.element_address(index), value)
+        assign(self.kernel_type.element, self.element_address(index), value)
 
     def __iter__(self) -> Iterator[T]:
         return (self[index] for index in range(self.kernel_type.length))
@@ -125,7 +126,7 @@ class AtomicView(Address, Generic[T]):
         return cast(T, load(self.kernel_type.value, self.kernel_address))
 
     def store(self, value: T) -> None:
-        memory.store(self.kernel_type.value, self.kernel_address, value)
+        assign(self.kernel_type.value, self.kernel_address, value)
 
     def exchange(self, value: T) -> T:
         old = self.load()
@@ -157,6 +158,7 @@ class UserPointer(Address, Generic[T]):
     """`UserPtr[T]`: compared, offset and passed on. It has no elements and no fields here."""
 
     __slots__ = ()
+    kernel_pointer_type = UserPointerType
 
     def __lt__(self, other: UserPointer[T]) -> bool:
         return self.kernel_address < other.kernel_address
@@ -169,6 +171,13 @@ class UserPointer(Address, Generic[T]):
 
     def __ge__(self, other: UserPointer[T]) -> bool:
         return self.kernel_address >= other.kernel_address
+
+
+@coerce.register
+def _(type_: UserPointerType, value: Any) -> Any:
+    if isinstance(value, UserPointer) and value.kernel_type == type_.target:
+        return value
+    raise mismatch(type_, value, f"write user_pointer_at({type_.target}, ...)")
 
 
 @singledispatch

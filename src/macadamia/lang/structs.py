@@ -10,8 +10,9 @@ from typing import Any, ClassVar, Self, SupportsIndex, TypeVar
 from macadamia.lang.annotations import Scope, class_scope, is_open, resolve_annotation
 from macadamia.lang.conversion import coerce
 from macadamia.lang.integers import CLASSES
-from macadamia.lang.memory import check_alignment, enum_member, load, make_static, memory, store
+from macadamia.lang.memory import check_alignment, enum_member, load, memory, store
 from macadamia.lang.pointers import Address, moved, place, pointer_value
+from macadamia.lang.statics import make_static
 from macadamia.lang.types import (
     AnnotationError,
     BoolType,
@@ -62,6 +63,11 @@ class Struct(Address):
             cls.__parameters__ = open_variables(cls.__kernel_type_arguments__)
         for name in inspect.get_annotations(cls):
             requested(cls, name)
+
+    @classmethod
+    def kernel_bound(cls, arguments: Mapping[Any, Any]) -> Any:
+        """This generic class with the type variables replaced that `arguments` gives."""
+        return substitute(cls, arguments)
 
     def __new__(cls) -> Self:
         static: Self = make_static(cls.__kernel_type__)

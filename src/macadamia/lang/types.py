@@ -11,9 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 WORD = 8  # bytes in a pointer and in u64: the only targets are 64-bit
+
+
+class Later:
+    """What types do that is defined by the modules above this one; each sets its own when it is imported."""
+
+    resolve_annotation: ClassVar[Callable[..., Type]]  # annotations.py
+    make_static: ClassVar[Callable[..., Any]]  # statics.py
 
 
 class AnnotationError(TypeError):
@@ -293,9 +300,7 @@ class ArrayType(Type):
 
     def __call__(self, *arguments: object) -> Any:
         """`Array[u32, 4]()` at import time makes a zeroed static; an iterable gives its initial values."""
-        from macadamia.lang.memory import make_static
-
-        return make_static(self, *arguments)
+        return Later.make_static(self, *arguments)
 
     def __str__(self) -> str:
         return f"Array[{self.element}, {self.length}]"
@@ -437,6 +442,4 @@ INTEGERS: dict[str, IntType] = {t.name: t for t in (U8, U16, U32, U64, I8, I16, 
 
 def resolve(annotation: object, scope: Any = None) -> Type:
     """The type an annotation stands for. Raises TypeError with a text a user can act on."""
-    from macadamia.lang.annotations import resolve_annotation
-
-    return resolve_annotation(annotation, scope)
+    return Later.resolve_annotation(annotation, scope)
