@@ -191,6 +191,22 @@ def literal_after_a_loop(n: u8) -> u8:
     return i - 1
 
 
+def becomes_none() -> u32:
+    found = thread
+    found = thread.other
+    return found.state
+
+
+def tuple_of_pointers(c: bool) -> bool:
+    pair = both(c)
+    pair = both(False)
+    return pair[0] is None
+
+
+def both(c: bool) -> tuple[Ptr[Thread] | None, u8]:
+    return thread if c else None, 5
+
+
 def none_first(c: bool) -> bool:
     found = thread.other
     if c:
@@ -210,6 +226,8 @@ def test_names() -> None:
     assert exactly(run(literal_of_a_pair, False, u16(5)), u16, 65535)
     assert exactly(run(literal_after_a_loop, u8(3)), u8, 255)
     assert run(none_first, False) is True
+    assert run(tuple_of_pointers, True) is True
+    assert trap_of(becomes_none).kind is TrapKind.NULL
 
 
 def holds_a_literal() -> u64:

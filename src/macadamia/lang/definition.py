@@ -35,9 +35,9 @@ from macadamia.lang.static_types import StaticTypes
 from macadamia.lang.structs import Struct
 from macadamia.lang.traps import Trap, TrapKind
 from macadamia.lang.types import (
+    NULL,
     ArrayType,
     EnumType,
-    FunctionType,
     LiteralType,
     NoneType,
     NullType,
@@ -147,13 +147,16 @@ class Frame:
         return value if type_ is None else coerce(type_, value)
 
     def first_type(self, name: str, value: Any) -> Type | None:
-        """The type of an unannotated name: that of the value; of a literal or None, what the source says."""
+        """The type of an unannotated name: that of the value.
+
+        Only the source tells the type of a literal, and whether a pointer may be None.
+        """
         type_: Type | None = LiteralType(value) if type(value) is int else type_of(value)
-        if isinstance(type_, LiteralType | NullType):
-            type_ = self.meaning.types.of_name(name)
+        if isinstance(type_, LiteralType | NullType | PointerType | TupleType):
+            type_ = self.meaning.types.of_name(name) or nullable(type_)
         if isinstance(type_, LiteralType):
             raise TypeError(f"{name} cannot hold the literal {value}: write {name}: u64 = {value}")
-        return nullable(type_)
+        return None if isinstance(type_, NoneType | NullType) else type_
 
     def result(self, value: Any) -> Any:
         return coerce(self.meaning.result, value)
@@ -220,13 +223,11 @@ class Frame:
         return call(function, *arguments, **keywords)
 
 
-def nullable(type_: Type | None) -> Type | None:
-    """A value that is not None does not tell whether its name may become None."""
-    if isinstance(type_, PointerType | FunctionType):
+def nullable(type_: Type) -> Type:
+    """The type when nothing says that a pointer is never None."""
+    if isinstance(type_, PointerType):
         return type_.as_nullable()
-    if isinstance(type_, TupleType):
-        return TupleType(tuple(nullable(item) or item for item in type_.items))
-    return None if isinstance(type_, NoneType) else type_
+    return NULL if isinstance(type_, TupleType) else type_
 
 
 # Calls

@@ -23,8 +23,6 @@ from macadamia.lang.rewriting import DYNAMIC, Names
 from macadamia.lang.types import (
     BOOL,
     I64,
-    NULL,
-    STRING,
     U8,
     U64,
     ArrayType,
@@ -348,5 +346,3 @@ RESULTS: dict[Any, Callable[[StaticTypes, ast.Call], Type | None]] = {
     intrinsics.unlikely: lambda _self, _node: BOOL,
     intrinsics.asm_value: assembly_result,
 }
-
-__all__ = ["NULL", "STRING", "StaticTypes"]
