@@ -23,7 +23,7 @@ class TrapKind(Enum):
 
 
 class Trap(Exception):  # noqa: N818 (the name of the field)
-    """A checked program stops here. `str()` of it is the message; compiled code knows the file and line too."""
+    """A checked program stops here. `str()` of it is the message; compiled code knows the place, too."""
 
     def __init__(self, kind: TrapKind, message: str | None = None, *, file: str = "", line: int = 0) -> None:
         super().__init__(kind.value if message is None else message)
