@@ -9,11 +9,10 @@ import sysconfig
 from pathlib import Path
 from typing import Any, cast
 
-from macadamia.lang import tree
-from macadamia.lang.backend import BackendError, BackendOptions, compile_assembly, compile_object
+from macadamia.lang.backend import BackendError, BackendOptions, compile_object
 from macadamia.lang.check.program import check_program
 from macadamia.lang.diagnostics import CompileErrors
-from macadamia.lang.dump import dump, level, tree_text
+from macadamia.lang.dump import dump_stages, level
 from macadamia.lang.emit import EmitOptions, Profile, emit
 from macadamia.lang.linker import LinkError, link
 from macadamia.lang.program import Program
@@ -53,20 +52,9 @@ def compile_program(program: Program, profile: Profile) -> tuple[bytes, str]:
     text = emit(checked, options)
     backend = BackendOptions(program.target, cpu=program.cpu)
     if level():
-        _dump(f"{program.name}-{profile}", checked, text, backend)
+        dump_stages(f"{program.name}-{profile}", checked, text, backend)
     start = checked.roots[0]
     return compile_object(text, backend), start.exported or start.symbol
-
-
-def _dump(name: str, checked: tree.Program, text: str, options: BackendOptions) -> None:
-    dump(
-        name,
-        [
-            ("tree", lambda: tree_text(checked)),
-            ("ll", lambda: text),
-            ("s", lambda: compile_assembly(text, options)),
-        ],
-    )
 
 
 def sources() -> list[Path]:

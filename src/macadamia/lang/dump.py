@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from macadamia.lang import tree
+from macadamia.lang.backend import BackendOptions, compile_assembly
 from macadamia.lang.types import Type
 
 
@@ -24,8 +25,13 @@ def level() -> int:
     return int(text) if text.isdecimal() else 0
 
 
-def dump(name: str, stages: list[tuple[str, Callable[[], str]]]) -> None:
-    """Write the wanted ones of `stages`, pairs of a suffix and what makes the text."""
+def dump_stages(name: str, program: tree.Program, text: str, options: BackendOptions) -> None:
+    """Write the wanted stages of the compilation of `program`, whose LLVM text is `text`."""
+    stages: list[tuple[str, Callable[[], str]]] = [
+        ("tree", lambda: tree_text(program)),
+        ("ll", lambda: text),
+        ("s", lambda: compile_assembly(text, options)),
+    ]
     folder = Path(os.environ.get("MACADAMIA_DUMP", "macadamia-dump"))
     for suffix, make in stages[: level()]:
         folder.mkdir(parents=True, exist_ok=True)

@@ -162,15 +162,13 @@ class Module:
 
     def function(self, function: tree.Function) -> str:
         """The definition of a function."""
-        parameters = ", ".join([llvm_type(local.type) for local in function.parameters])
-        signature = f"{llvm_type(function.result)} {self.symbol(function)}({parameters})"
         if function.naked:
-            return self._naked(function, signature)
+            return self._naked(function)
         code = Code(self, function, _EXPRESSIONS, emit_statements.TABLE)
         code.run(function.body)
         if code.reachable:
             self._fall_off(code, function)
-        return code.text(self._head(code, function, signature))
+        return code.text(self._head(code, function))
 
     def _fall_off(self, code: Code, function: tree.Function) -> None:
         """The end of the body: a return of None, or a trap where the checker has shown none."""
@@ -180,23 +178,28 @@ class Module:
             code.do("call void @llvm.trap()", function.place)
             code.finish("unreachable", function.place)
 
-    def _naked(self, function: tree.Function, signature: str) -> str:
+    def _naked(self, function: tree.Function) -> str:
         """A body of assembly only: no frame, no return that is not written."""
         bare = tree.Function(function.symbol, function.place, [], function.result)
         code = Code(self, bare, _EXPRESSIONS, emit_statements.TABLE)
         code.run(function.body)
         if code.reachable:
             code.finish("unreachable", function.place)
-        return code.text(self._head(code, function, f"{signature} naked"))
+        return code.text(self._head(code, function))
 
-    def _head(self, code: Code, function: tree.Function, signature: str) -> str:
-        visible = function.exported is not None or id(function) in self._roots
-        linkage = "" if visible else "internal "
+    def _head(self, code: Code, function: tree.Function) -> str:
+        """The definition up to its brace."""
+        linkage, result = "internal", llvm_type(function.result)
+        if function.exported is not None or id(function) in self._roots:
+            # A caller that LLVM does not see expects a bool in the whole of AL (System V ABI 3.2.3).
+            linkage = "zeroext" if result == "i1" else ""
+        parameters = ", ".join([llvm_type(local.type) for local in function.parameters])
+        signature = f"{linkage} {result} {self.symbol(function)}({parameters})".lstrip()
         scope = "" if code.scope is None else f" !dbg {code.scope.node}"
-        return f"define {linkage}{signature} {self._traits(function)}{scope}"
+        return f"define {signature} {self._traits(function)}{scope}"
 
     def _traits(self, function: tree.Function) -> str:
-        traits = ["#0"]
+        traits = ["naked #0" if function.naked else "#0"]
         if function.inline:
             traits.append("alwaysinline")
         if function.noinline or function.naked:

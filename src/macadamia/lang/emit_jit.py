@@ -212,11 +212,12 @@ def pointer_call(number: int, signature: FunctionType) -> str:
     for index, type_ in enumerate(types):
         buffer.pack(type_, f"%a{index}")
     _call_python(buffer, symbol, signature.result)
+    parameters = ", ".join(["ptr %function", *arguments])
     kept, ending = ("", "ret void") if result == "void" else ("%result = ", f"ret {result} %result")
     return "\n".join(
         [
             f"declare i32 @{quoted(symbol)}(ptr)",
-            f"define internal {result} {pointer_caller(number)}({', '.join(['ptr %function', *arguments])}) nounwind {{",
+            f"define internal {result} {pointer_caller(number)}({parameters}) nounwind {{",
             _allocated([*types, signature.result]),
             f"  %code = call ptr {FUNCTION_AT}(ptr %function)",
             "  %a0 = ptrtoint ptr %code to i64",

@@ -15,6 +15,7 @@ from typing import Any
 from macadamia.lang import tree
 from macadamia.lang.backend import BackendOptions, compile_object
 from macadamia.lang.check.program import Implementations, check_program
+from macadamia.lang.dump import dump_stages, level
 from macadamia.lang.emit import EmitOptions, Module, Profile
 from macadamia.lang.emit_jit import callback_symbol, callbacks, entry_symbol, pointer_symbol, words
 from macadamia.lang.jit_runtime import FAULTED, RAISED, RETURNED, record, runtime
@@ -159,5 +160,7 @@ def jit(
     """
     program = check_program(functions, implementations)
     module = Module(program, EmitOptions(profile, "jit", debug))
-    image = compile_object(module.render(), BackendOptions("jit", optimize))
-    return Library(functions, program, module, image)
+    text, options = module.render(), BackendOptions("jit", optimize)
+    if level():
+        dump_stages(f"jit-{functions[0].__name__}", program, text, options)
+    return Library(functions, program, module, compile_object(text, options))
