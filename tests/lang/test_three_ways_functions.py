@@ -376,3 +376,35 @@ class TestInterfaces:
         text = bytes(int(output[i]) for i in range(output_length[0])).decode()
         name, flag = "Thread", True
         assert text == f"{a} {a:x} {a:#x} {a:08x} {a:b}\n{b} {b:6} {b:06d} <{name}> {flag} {{}}\n"
+
+
+class Base(Struct):
+    x: u32
+
+    def name(self) -> u32:
+        return u32(1)
+
+    def tenfold(self) -> u32:
+        return self.name() * 10
+
+
+class Derived(Base):
+    y: u32
+
+    def name(self) -> u32:
+        return u32(2)
+
+    def base_name(self) -> u32:
+        return Base.name(self)
+
+
+derived = Derived()
+
+
+def through_the_base() -> u32:
+    base: Ptr[Base] = derived
+    return base.name() * 1000 + derived.name() * 100 + derived.base_name() * 10 + derived.tenfold()
+
+
+def test_methods_are_bound_by_the_static_type() -> None:
+    assert run_three_ways(through_the_base) == 1230  # `tenfold` compiled for Derived calls Derived.name

@@ -82,22 +82,6 @@ def _(type_: StringType, value: Any) -> Any:
 
 
 @coerce.register
-def _(type_: PointerType, value: Any) -> Any:
-    address = 0 if value is None else getattr(value, "kernel_address", None)
-    if address is None or isinstance(value, type):
-        raise mismatch(type_, value)
-    if address == 0:
-        if type_.nullable:
-            return None
-        if value is None:
-            raise Trap(TrapKind.NULL)
-    target = value.kernel_type
-    if target == type_.target:
-        return value
-    raise mismatch(type_, value, f"write cast({type_.target}, ...)")
-
-
-@coerce.register
 def _(type_: FunctionType, value: Any) -> Any:
     if value is None:
         if type_.nullable:

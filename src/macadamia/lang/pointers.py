@@ -219,3 +219,28 @@ def _(type_: UserPointerType, address: int) -> Any:
 @store.register(UserPointerType)
 def _(type_: Type, address: int, value: Any) -> None:
     store_number(address, type_, 0 if value is None else value.kernel_address)
+
+
+@coerce.register
+def _(type_: PointerType, value: Any) -> Any:
+    address = 0 if value is None else getattr(value, "kernel_address", None)
+    if address is None or isinstance(value, type):
+        raise mismatch(type_, value)
+    if address == 0:
+        if type_.nullable:
+            return None
+        if value is None:
+            raise Trap(TrapKind.NULL)
+    target = value.kernel_type
+    if target == type_.target:
+        return value
+    if is_derived(target, type_.target):
+        return pointer_value(type_.target, address)
+    raise mismatch(type_, value, f"write cast({type_.target}, ...)")
+
+
+def is_derived(type_: Type, base: Type) -> bool:
+    """Whether `type_` is a struct that begins with the fields of the struct `base`."""
+    if not isinstance(type_, StructType) or not isinstance(base, StructType):
+        return False
+    return issubclass(type_.python, base.python)

@@ -6,6 +6,7 @@ import ast
 
 from macadamia.lang import tree
 from macadamia.lang.check.context import Context
+from macadamia.lang.pointers import is_derived
 from macadamia.lang.tree import Conversion
 from macadamia.lang.types import (
     BOOL,
@@ -39,6 +40,9 @@ def implicit(value: tree.Expression, wanted: Type) -> tree.Expression | None:
         case PointerType(), PointerType() if given.target == wanted.target:
             # From nullable to not: mypy has proved it; checked profiles test it where it happens.
             kind = Conversion.REINTERPRET if wanted.nullable else Conversion.CHECKED
+            return tree.Convert(wanted, value.place, kind, value)
+        case PointerType(), PointerType() if is_derived(given.target, wanted.target):
+            kind = Conversion.REINTERPRET if wanted.nullable or not given.nullable else Conversion.CHECKED
             return tree.Convert(wanted, value.place, kind, value)
         case FunctionType(), FunctionType() if (given.parameters, given.result) == (
             wanted.parameters,
