@@ -726,3 +726,21 @@ def test_u128_in_memory() -> None:
     product = a * b % 2**128
     expected = ((product ^ b) + (product >> 64)) % 2**128
     assert run_three_ways(wide, u128(a), u128(b), cast(u128, wide_memory)) == expected
+
+
+class Painted(Struct):
+    colour: Colour
+
+
+painted = Painted()
+
+
+def read_after_store(value: u8) -> bool:
+    pointer = cast(u8, painted)
+    pointer[0] = value
+    return painted.colour == Colour.RED
+
+
+def test_an_enum_read_from_memory_is_a_member() -> None:
+    assert run_three_ways(read_after_store, u8(int(Colour.RED))) is True
+    assert trap_three_ways(read_after_store, u8(200)) is TrapKind.INVALID_ENUM

@@ -223,7 +223,7 @@ def _checked(code: Code, node: tree.Convert, value: str) -> str:
         _require_fit(code, node, value)
     result = _widen(code, node, value)
     if code.checked and isinstance(node.type, EnumType) and node.value.type is not node.type:
-        _require_member(code, node.type, result, node.place)
+        require_member(code, node.type, result, node.place)
     return result
 
 
@@ -239,7 +239,7 @@ def _require_fit(code: Code, node: tree.Convert, value: str) -> None:
         code.require(below, TrapKind.LOSSY, place)
 
 
-def _require_member(code: Code, type_: EnumType, value: str, place: tree.Place) -> None:
+def require_member(code: Code, type_: EnumType, value: str, place: tree.Place) -> None:
     """Stop unless `value` is a member. Flags may be combined, and hardware sets bits nobody has named."""
     if type_.flag:
         return
