@@ -41,3 +41,8 @@ class CallError(IntEnum):
 def ipc_error(error: IpcError, phase: u64, offset: u64) -> u64:
     """The ErrorCode word of a failed IPC."""
     return offset << OFFSET_SHIFT | u64(error) << 1 | phase
+
+
+def error_code(word: u64) -> IpcError:
+    """The code in the ErrorCode word of a failed IPC."""
+    return IpcError(u8(word >> 1 & 7))

@@ -8,7 +8,7 @@ both sides, counted from the first (fact sheet, section 6.1).
 from macadamia.abi.l4.errors import IpcError
 from macadamia.abi.l4.fpages import Rights
 from macadamia.abi.l4.times import NEVER, Time, Timeouts
-from macadamia.kernels.l4 import cancellation, fault_message, timeouts
+from macadamia.kernels.l4 import cancellation, fault_message, suspended, timeouts
 from macadamia.kernels.l4.thread import Activity, Thread, ThreadState
 from macadamia.kernels.l4.transfer import Outcome
 from macadamia.lang import Ptr, u64
@@ -18,24 +18,22 @@ RECEIVER_FAULT_IP = 0xFFFF_FFFF_FFFF_FFFF  # the receiver executes nothing while
 
 
 def lock_partner(sender: Ptr[Thread], receiver: Ptr[Thread], outcome: Outcome) -> Ptr[Thread] | None:
-    """The transfer stopped with `outcome`. Gives the thread that must now send its fault message, None for a
-    long copy that only lets others run."""
+    """The transfer stopped with `outcome`. Gives the thread that must now send its fault message; None for a
+    long transfer that only lets others run, and when the time for faults is over."""
     sender.activity = Activity.COPY
-    receiver.state = ThreadState.TRANSFERRING
     sender.state = ThreadState.READY
-    if outcome == Outcome.PREEMPTED:
-        return None
-    if not begin_limit(sender, receiver):
+    receiver.state = ThreadState.TRANSFERRING
+    if outcome == Outcome.PREEMPTED or not begin_limit(sender, receiver):
         return None
     if outcome == Outcome.SENDER_FAULT:
+        suspended.suspend(sender, sender.copy.expires)
         address = sender.copy.source.address()
         fault_message.store(sender, address, sender.frame.rip, Rights.READ, Activity.COPY_FAULT)
-        limit_fault(sender, sender)
         return sender
     sender.state = ThreadState.TRANSFERRING
+    suspended.suspend(receiver, sender.copy.expires)
     address = sender.copy.target.address()
     fault_message.store(receiver, address, u64(RECEIVER_FAULT_IP), Rights.WRITE, Activity.COPY_FAULT)
-    limit_fault(receiver, sender)
     return receiver
 
 
@@ -70,12 +68,6 @@ def receive_limit(receiver: Ptr[Thread], now: u64) -> u64:
     return limit_of(Timeouts(utcb.transfer_timeouts).receive, now)
 
 
-def limit_fault(thread: Ptr[Thread], sender: Ptr[Thread]) -> None:
-    """Wake the faulting thread, whose fault message waits for ever, when the transfer's time is over."""
-    if sender.copy.expires < timeouts.LONGEST:
-        timeouts.arm_at(thread, sender.copy.expires)
-
-
 def time_out(sender: Ptr[Thread], receiver: Ptr[Thread], now: u64) -> None:
     """The side with the smaller timeout gets code 5, the other 6; the sender when they are equal."""
     if send_limit(sender, now) <= receive_limit(receiver, now):
@@ -86,6 +78,7 @@ def time_out(sender: Ptr[Thread], receiver: Ptr[Thread], now: u64) -> None:
 
 def expire(thread: Ptr[Thread]) -> None:
     """The time of the transfer that `thread` faulted in is over."""
+    cancellation.withdraw_fault(thread)
     partner = thread.copy.partner
     assert partner is not None
     if thread.copy.sending:

@@ -1,36 +1,24 @@
-"""What enters the kernel besides system calls: interrupts and the timer."""
+"""What enters the kernel besides system calls and faults: interrupts and the timer."""
 
-from macadamia.kernels.l4 import copying, interrupt_lines, ipc, ring, scheduler, timeouts
-from macadamia.kernels.l4.cancellation import end_ipc, in_transfer
 from macadamia.abi.l4.errors import IpcError
-from macadamia.abi.l4.identifiers import NIL_THREAD
+from macadamia.kernels.l4 import copying, ipc, scheduler, timeouts
+from macadamia.kernels.l4.cancellation import end_ipc
 from macadamia.kernels.l4.processor import processor
-from macadamia.kernels.l4.thread import Thread, ThreadState
-from macadamia.kernels.l4.thread_table import INTERRUPT_LINES, find_thread
+from macadamia.kernels.l4.thread import Activity, Thread, ThreadState
+from macadamia.kernels.l4.thread_table import INTERRUPT_LINES, find_thread, thread_slot
 from macadamia.lang import Ptr, u32
 from macadamia.machine.interface import disable_interrupt, set_timer, stop_timer, time_now
 
 
 def interrupt(line: u32) -> None:
     """A line fired: its thread sends its message to the handler, or waits in the handler's ring."""
-    if line >= INTERRUPT_LINES or not interrupt_lines.interrupt_threads[line].exists():
+    if line >= INTERRUPT_LINES or not thread_slot(line).exists():
         disable_interrupt(line)  # nobody wants it
         return
-    thread = interrupt_lines.interrupt_threads[line]
+    thread = thread_slot(line)
     handler = find_thread(thread.scheduler)
-    if handler is None:
-        disable_interrupt(line)  # the handler is gone without saying so
-        return
-    if thread.state == ThreadState.SENDING:
-        return  # the last one has not been taken yet
-    if ipc.waits_for(handler, thread):
-        timeouts.disarm(handler)
-        ipc.deliver(thread, handler)
-    else:
-        thread.state = ThreadState.SENDING
-        thread.waiting_for = handler.id
-        thread.then_receive = NIL_THREAD
-        handler.first_sender = ring.appended(handler.first_sender, thread)
+    if handler is not None and thread.state == ThreadState.INACTIVE:
+        ipc.send_interrupt(thread, handler)
 
 
 def timer() -> None:
@@ -40,13 +28,13 @@ def timer() -> None:
         expire(timeouts.heap.at(u32(1)))
     if scheduler.slice_end() <= now:
         end_slice()
-    program_timer()
+    processor.timer_changed = True
 
 
 def expire(thread: Ptr[Thread]) -> None:
     """The timeout of a blocked thread is over."""
     timeouts.disarm(thread)
-    if in_transfer(thread):
+    if thread.activity == Activity.COPY_FAULT:
         copying.expire(thread)
     else:
         end_ipc(thread, IpcError.TIMEOUT)
@@ -61,8 +49,10 @@ def end_slice() -> None:
 
 
 def program_timer() -> None:
-    """Let the timer fire for the first timeout or the end of the slice, whichever comes first."""
+    """Let the timer fire for the first timeout, the end of the slice or of a delayed preemption."""
     time = min(timeouts.first_expiry(), scheduler.slice_end())
+    if processor.delay_ends != 0:
+        time = min(time, processor.delay_ends)
     processor.timer_changed = False
     if time >= timeouts.LONGEST:
         stop_timer()

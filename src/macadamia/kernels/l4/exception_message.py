@@ -12,10 +12,8 @@ REPLIED_WORDS = 18  # registers: the vector and the error code are not answered
 
 
 def store(thread: Ptr[Thread]) -> None:
-    """The exception message of `thread` into its UTCB."""
-    utcb = thread.utcb
-    assert utcb is not None
-    frame, words = thread.frame, utcb.message_registers
+    """The exception message of `thread`."""
+    frame, words = thread.frame, thread.message
     words[0] = EXCEPTION_TAG
     words[1] = frame.rip
     words[2] = frame.rbx
@@ -41,9 +39,7 @@ def store(thread: Ptr[Thread]) -> None:
 
 def load(thread: Ptr[Thread]) -> None:
     """The handler's answer into the registers; words that are missing leave theirs as they were."""
-    utcb = thread.utcb
-    assert utcb is not None
-    frame, words = thread.frame, utcb.message_registers
+    frame, words = thread.frame, thread.message
     count = MessageTag(words[0]).untyped
     frame.jump(words[1] if count >= 1 else frame.rip)
     frame.rbx = words[2] if count >= 2 else frame.rbx

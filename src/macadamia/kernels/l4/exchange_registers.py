@@ -66,15 +66,14 @@ def may_exchange(caller: Ptr[Thread], thread: Ptr[Thread]) -> bool:
 
 def state_word(thread: Ptr[Thread]) -> u64:
     """The old control word: what the thread was doing."""
-    match thread.state:
-        case ThreadState.HALTED:
-            return u64(WAS_HALTED)
-        case ThreadState.RECEIVING:
-            return u64(WAS_RECEIVING)
-        case ThreadState.SENDING | ThreadState.TRANSFERRING:
-            return u64(WAS_SENDING)
-        case _:
-            return u64(0)
+    word: u64 = 0
+    if thread.state == ThreadState.HALTED or thread.halted:
+        word |= WAS_HALTED
+    if cancellation.is_receiving(thread):
+        word |= WAS_RECEIVING
+    if cancellation.is_sending(thread):
+        word |= WAS_SENDING
+    return word
 
 
 def write_registers(
@@ -101,11 +100,9 @@ def write_registers(
 
 def apply(thread: Ptr[Thread], control: Control) -> None:
     """Cancel, halt and resume as the control word says."""
-    receiving = thread.state == ThreadState.RECEIVING
-    sending = thread.state in (ThreadState.SENDING, ThreadState.TRANSFERRING)
-    transferring = cancellation.in_transfer(thread)
-    if (receiving and control.cancel_receive) or (sending and control.cancel_send):
-        cancellation.end_ipc(thread, IpcError.ABORTED if transferring else IpcError.CANCELLED)
+    cancels = control.cancel_receive and cancellation.is_receiving(thread)
+    if cancels or (control.cancel_send and cancellation.is_sending(thread)):
+        cancellation.end_ipc(thread, IpcError.CANCELLED)
     if control.has_halt:
         if control.halt:
             halt(thread)
@@ -114,9 +111,9 @@ def apply(thread: Ptr[Thread], control: Control) -> None:
 
 
 def halt(thread: Ptr[Thread]) -> None:
-    """Stop the thread; one inside an IPC stops when that ends."""
+    """Stop the thread; one that is inside an IPC or Unmap stops when that ends."""
     thread.halted = True
-    if thread.state == ThreadState.READY:
+    if thread.state == ThreadState.READY and not thread.is_in_kernel():
         cancellation.detach(thread)
         thread.state = ThreadState.HALTED
 

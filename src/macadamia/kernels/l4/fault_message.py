@@ -1,9 +1,7 @@
 """The page-fault message (X.2 manual, section 7.3): what the kernel sends to the pager for a thread."""
 
-from macadamia.abi.l4.fpages import COMPLETE_FPAGE, Rights
+from macadamia.abi.l4.fpages import Rights
 from macadamia.abi.l4.messages import PAGE_FAULT_PROTOCOL, protocol_label, tag
-from macadamia.abi.l4.utcb import LAST_BUFFER_REGISTER
-from macadamia.kernels.l4 import completion
 from macadamia.kernels.l4.thread import Activity, Thread
 from macadamia.lang import Ptr, u64
 
@@ -24,12 +22,8 @@ def fault_tag(access: Rights) -> u64:
 
 
 def store(thread: Ptr[Thread], address: u64, ip: u64, access: Rights, activity: Activity) -> None:
-    """The message into the thread's UTCB; a mapping is accepted anywhere. What it overwrites is kept."""
-    utcb = thread.utcb
-    assert utcb is not None
-    completion.save_message(thread, u64(PAGE_FAULT_WORDS))
+    """The message of `thread`, whose IPC with its pager is `activity`."""
     thread.activity = activity
-    utcb.message_registers[0] = fault_tag(access)
-    utcb.message_registers[1] = address
-    utcb.message_registers[2] = ip
-    utcb.buffer_registers[LAST_BUFFER_REGISTER] = u64(COMPLETE_FPAGE) & ~0xF
+    thread.message[0] = fault_tag(access)
+    thread.message[1] = address
+    thread.message[2] = ip

@@ -1,14 +1,17 @@
-"""Page faults and exceptions: the kernel sends a message for the thread, to its pager or exception handler.
-
-The thread's own message registers that the kernel's message overwrites are kept, and put back when the answer
-came (completion.py).
-"""
+"""Page faults, exceptions and used-up quanta: the kernel sends a message for the thread, to its pager,
+exception handler or scheduler, and the answer lets it go on (completion.py)."""
 
 from macadamia.abi.l4.fpages import Rights
-from macadamia.abi.l4.utcb import LAST_BUFFER_REGISTER
-from macadamia.kernels.l4 import completion, exception_message, fault_message, ipc, scheduler
+from macadamia.abi.l4.identifiers import ThreadId
+from macadamia.abi.l4.messages import PREEMPTION_PROTOCOL, protocol_label, tag
+from macadamia.kernels.l4 import exception_message, fault_message, ipc, scheduler
+from macadamia.kernels.l4.scheduler import NANOSECONDS_PER_MICROSECOND
 from macadamia.kernels.l4.thread import Activity, Thread, ThreadState
 from macadamia.lang import Ptr, u64
+from macadamia.machine.interface import time_now
+
+PREEMPTION_TAG = tag(protocol_label(PREEMPTION_PROTOCOL), 2)
+HALF_WORD_BITS = 32
 
 
 def page_fault(thread: Ptr[Thread], address: u64, access: Rights) -> None:
@@ -20,7 +23,7 @@ def page_fault(thread: Ptr[Thread], address: u64, access: Rights) -> None:
         scheduler.give_up_slice(thread)
         return
     fault_message.store(thread, address, thread.frame.rip, access, Activity.PAGE_FAULT)
-    ipc.start(thread, pager, pager, ipc.NO_LIMITS)
+    call(thread, pager)
 
 
 def exception(thread: Ptr[Thread]) -> None:
@@ -31,8 +34,23 @@ def exception(thread: Ptr[Thread]) -> None:
     if handler.is_nil():
         thread.state = ThreadState.HALTED
         return
-    completion.save_message(thread, u64(exception_message.EXCEPTION_WORDS))
     thread.activity = Activity.EXCEPTION
     exception_message.store(thread)
-    utcb.buffer_registers[LAST_BUFFER_REGISTER] = 0
-    ipc.start(thread, handler, handler, ipc.NO_LIMITS)
+    call(thread, handler)
+
+
+def quantum_end(thread: Ptr[Thread]) -> None:
+    """The running thread has used up its total quantum: its scheduler may give it more (X.2 manual, 3.3)."""
+    thread.quantum_ended = False
+    microseconds = time_now() // NANOSECONDS_PER_MICROSECOND
+    thread.activity = Activity.PREEMPTION
+    thread.message[0] = PREEMPTION_TAG
+    thread.message[1] = microseconds & ((1 << HALF_WORD_BITS) - 1)
+    thread.message[2] = microseconds >> HALF_WORD_BITS
+    call(thread, thread.scheduler)
+
+
+def call(thread: Ptr[Thread], partner: ThreadId) -> None:
+    """Send the kernel's message and wait for the answer."""
+    thread.virtual_sender = thread.id
+    ipc.start(thread, partner, partner, ipc.NO_LIMITS)

@@ -1,52 +1,67 @@
 """Interrupt lines as threads: they send a message when the line fires; a message to them acknowledges it.
 
-A thread number below INTERRUPT_LINES is the line's. Its control block has no space and no UTCB; `waiting_for`
-names the handler it is associated with.
+A thread number below INTERRUPT_LINES is the line's, while it is associated with a handler: the thread that
+the control block names as `scheduler`. It has no space and no UTCB, and is in one of three states:
+
+    INACTIVE     the line may fire
+    SENDING      it fired, and its message waits in the handler's ring
+    RECEIVING    the handler has the message; the line is silent until the handler sends an answer
 """
 
-from macadamia.abi.l4.identifiers import NIL_THREAD, ThreadId, global_id
+from macadamia.abi.l4.identifiers import ThreadId, global_id
+from macadamia.abi.l4.messages import INTERRUPT_PROTOCOL, protocol_label, tag
+from macadamia.kernels.l4 import cancellation
 from macadamia.kernels.l4.thread import Activity, Thread, ThreadState
-from macadamia.kernels.l4.thread_table import INTERRUPT_LINES
-from macadamia.lang import Array, Ptr, u32
+from macadamia.kernels.l4.thread_table import INTERRUPT_LINES, thread_slot
+from macadamia.lang import Ptr, cast, fill_bytes, range, sizeof, u8, u32
 from macadamia.machine.interface import acknowledge_interrupt, disable_interrupt, enable_interrupt
 
 INTERRUPT_VERSION = 1
 INTERRUPT_PRIORITY = 255
-
-interrupt_threads = Array[Thread, INTERRUPT_LINES]()
+INTERRUPT_TAG = tag(protocol_label(INTERRUPT_PROTOCOL), 0)
 
 
 def is_interrupt_thread(thread: Ptr[Thread]) -> bool:
-    return thread.id.number < INTERRUPT_LINES
+    return thread.activity == Activity.INTERRUPT
 
 
-def interrupt_thread(id_: ThreadId) -> Ptr[Thread] | None:
-    """The line's thread if `id_` names a line of this machine; the version is 1."""
-    if id_.number >= INTERRUPT_LINES or id_.version != INTERRUPT_VERSION:
-        return None
-    return interrupt_threads[id_.number]
-
-
-def associate(thread: Ptr[Thread], number: u32, handler: ThreadId) -> bool:
-    """Send the line's interrupts to `handler` from now on. False when the machine has no such line."""
+def associate(number: u32, handler: ThreadId) -> bool:
+    """Send the line's interrupts to `handler` from now on. Its control block is writable and not in use.
+    False when the machine has no such line."""
     if not enable_interrupt(number):
         return False
+    thread = thread_slot(number)
     thread.id = global_id(number, u32(INTERRUPT_VERSION))
     thread.virtual_sender = thread.id
     thread.activity = Activity.INTERRUPT
     thread.priority = INTERRUPT_PRIORITY
     thread.state = ThreadState.INACTIVE
     thread.scheduler = handler
+    thread.message[0] = INTERRUPT_TAG
     return True
 
 
 def dissociate(thread: Ptr[Thread]) -> None:
-    disable_interrupt(thread.id.number)
-    thread.id = NIL_THREAD
-    thread.state = ThreadState.ABSENT
-    thread.interrupt_pending = False
+    """The line is nobody's."""
+    number = thread.id.number
+    disable_interrupt(number)
+    if thread.state == ThreadState.RECEIVING or thread.state == ThreadState.SENDING:
+        acknowledge_interrupt(number)
+    cancellation.fail_senders(thread)
+    cancellation.detach(thread)
+    fill_bytes(cast(u8, thread), 0, sizeof(Thread))
 
 
-def acknowledge(thread: Ptr[Thread]) -> None:
-    """The handler is done: the line may fire again."""
-    acknowledge_interrupt(thread.id.number)
+def dissociate_all_of(handler: ThreadId) -> None:
+    """The handler is going away, and so are its interrupts."""
+    for number in range(u32(INTERRUPT_LINES)):
+        thread = thread_slot(number)
+        if thread.exists() and thread.scheduler == handler:
+            dissociate(thread)
+
+
+def acknowledge(thread: Ptr[Thread], sender: Ptr[Thread]) -> None:
+    """`sender` answered: if it is the handler and has the message, the line may fire again."""
+    if thread.state == ThreadState.RECEIVING and thread.scheduler == sender.id:
+        thread.state = ThreadState.INACTIVE
+        acknowledge_interrupt(thread.id.number)

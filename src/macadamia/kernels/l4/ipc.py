@@ -19,14 +19,15 @@ the rest.
 
 from macadamia.abi.l4.errors import RECEIVE_PHASE, SEND_PHASE, IpcError, ipc_error
 from macadamia.abi.l4.identifiers import ANY_LOCAL_THREAD, ANY_THREAD, NIL_THREAD, ThreadId
-from macadamia.abi.l4.times import Timeouts
-from macadamia.kernels.l4 import completion, registers, ring, scheduler, timeouts
+from macadamia.abi.l4.times import Time, Timeouts
+from macadamia.kernels.l4 import cancellation, completion, registers, ring, scheduler, timeouts
 from macadamia.kernels.l4.copying import lock_partner
 from macadamia.kernels.l4.interrupt_lines import acknowledge, is_interrupt_thread
-from macadamia.kernels.l4.names import named_thread, sender_name
+from macadamia.kernels.l4.names import global_name, is_wildcard, named_thread, sender_name
 from macadamia.kernels.l4.processor import processor
 from macadamia.kernels.l4.thread import Activity, Thread, ThreadState
-from macadamia.kernels.l4.transfer import Outcome, finish_transfer, resume_transfer, transfer
+from macadamia.kernels.l4.thread_table import find_thread
+from macadamia.kernels.l4.transfer import Outcome, finish_transfer, message_words, resume_transfer, transfer
 from macadamia.lang import Ptr, u64
 from macadamia.machine.interface import time_now
 
@@ -42,9 +43,9 @@ def system_call_ipc(caller: Ptr[Thread]) -> None:
 
 
 def start(thread: Ptr[Thread], to: ThreadId, from_: ThreadId, limits: Timeouts) -> None:
-    """Begin an IPC of `thread`, whose message lies in its UTCB. `thread` need not be the running one."""
+    """Begin an IPC of `thread`, which need not be the running one. `from_` may be local."""
     thread.timeouts = limits
-    thread.then_receive = from_
+    thread.then_receive = global_name(thread, from_)
     if to.is_nil():
         settle(thread, None)
     else:
@@ -54,11 +55,13 @@ def start(thread: Ptr[Thread], to: ThreadId, from_: ThreadId, limits: Timeouts) 
 def send(sender: Ptr[Thread], to: ThreadId) -> None:
     """The send phase."""
     receiver = named_thread(sender, to)
-    if receiver is None or not completion.can_communicate(receiver):
+    if receiver is None:
         fail(sender, IpcError.NON_EXISTENT, u64(SEND_PHASE))
     elif is_interrupt_thread(receiver):
-        acknowledge(receiver)
+        acknowledge(receiver, sender)
         settle(sender, None)
+    elif receiver.utcb is None:
+        fail(sender, IpcError.NON_EXISTENT, u64(SEND_PHASE))
     else:
         registers.note_virtual_sender(sender, receiver)
         if waits_for(receiver, sender):
@@ -75,7 +78,15 @@ def block_sending(sender: Ptr[Thread], receiver: Ptr[Thread]) -> None:
     sender.state = ThreadState.SENDING
     sender.waiting_for = receiver.id
     receiver.first_sender = ring.appended(receiver.first_sender, sender)
-    timeouts.arm(sender, sender.timeouts.send)
+    arm(sender, sender.timeouts.send)
+
+
+def arm(thread: Ptr[Thread], timeout: Time) -> None:
+    """Limit the wait that begins: by `timeout`, or for a fault in a string copy by the transfer's."""
+    if thread.activity == Activity.COPY_FAULT:
+        timeouts.arm_at(thread, thread.suspended.expires)
+    else:
+        timeouts.arm(thread, timeout)
 
 
 def waits_for(receiver: Ptr[Thread], sender: Ptr[Thread]) -> bool:
@@ -116,30 +127,52 @@ def deliver(sender: Ptr[Thread], receiver: Ptr[Thread]) -> None:
     """The message is complete: the receiver's IPC is over."""
     finish_transfer(sender, receiver)
     finish(receiver, sender_name(sender, receiver))
+    if sender.virtual_sender != sender.id:
+        redirect_answer(sender, receiver)
+
+
+def redirect_answer(sender: Ptr[Thread], receiver: Ptr[Thread]) -> None:
+    """A message in another's name was delivered: if that one waits for the sender's answer, the receiver
+    answers now."""
+    virtual = find_thread(sender.virtual_sender)
+    if virtual is None or virtual.state != ThreadState.RECEIVING or virtual.waiting_for != sender.id:
+        return
+    virtual.waiting_for = receiver.id
+    virtual.then_receive = receiver.id
+    if find_sender(virtual, receiver.id) is not None:
+        timeouts.disarm(virtual)
+        settle(virtual, None)
 
 
 def finish(thread: Ptr[Thread], from_: ThreadId) -> None:
     """The IPC of `thread` succeeded."""
     completion.succeed(thread, from_)
-    if thread.state == ThreadState.READY:
-        scheduler.make_ready(thread)
+    scheduler.queue_if_ready(thread)
 
 
 def fail(thread: Ptr[Thread], error: IpcError, phase: u64) -> None:
-    """The IPC of `thread` ends with an error that does not involve a partner."""
-    completion.fail(thread, ipc_error(error, phase, u64(0)))
-    if thread.state == ThreadState.READY:
-        scheduler.make_ready(thread)
+    """The IPC of `thread` ends before any transfer. A string copy that it is part of cannot go on."""
+    if thread.activity == Activity.COPY_FAULT:
+        cancellation.end_ipc(thread, IpcError.ABORTED)
+    else:
+        completion.fail(thread, ipc_error(error, phase, u64(0)))
+        scheduler.queue_if_ready(thread)
 
 
 def overflow(sender: Ptr[Thread], receiver: Ptr[Thread]) -> None:
     """The receiver could not take the message: both phases fail (code 4), with what was transferred."""
     finish_transfer(sender, receiver)
     offset = sender.copy.done
-    completion.fail(sender, ipc_error(IpcError.OVERFLOW, u64(SEND_PHASE), offset))
-    completion.fail(receiver, ipc_error(IpcError.OVERFLOW, u64(RECEIVE_PHASE), offset))
-    scheduler.make_ready(sender)
-    scheduler.make_ready(receiver)
+    fail_overflow(sender, u64(SEND_PHASE), offset)
+    fail_overflow(receiver, u64(RECEIVE_PHASE), offset)
+
+
+def fail_overflow(thread: Ptr[Thread], phase: u64, offset: u64) -> None:
+    if thread.activity == Activity.COPY_FAULT:
+        cancellation.end_ipc(thread, IpcError.ABORTED)
+    else:
+        completion.fail(thread, ipc_error(IpcError.OVERFLOW, phase, offset), message_words(thread)[0])
+        scheduler.queue_if_ready(thread)
 
 
 def interrupt(sender: Ptr[Thread], receiver: Ptr[Thread], outcome: Outcome) -> None:
@@ -148,10 +181,18 @@ def interrupt(sender: Ptr[Thread], receiver: Ptr[Thread], outcome: Outcome) -> N
     if faulting is not None:
         utcb = faulting.utcb
         assert utcb is not None
-        start(faulting, utcb.pager, utcb.pager, NO_LIMITS)
+        call_pager(faulting, utcb.pager)
     elif sender.activity == Activity.COPY:
-        scheduler.make_ready(sender)
+        scheduler.queue_if_ready(sender)
         processor.gives_up = processor.gives_up or sender == processor.current
+
+
+def call_pager(faulting: Ptr[Thread], pager: ThreadId) -> None:
+    """Send the fault message of a string copy; without a pager the copy ends."""
+    if pager.is_nil():
+        cancellation.end_ipc(faulting, IpcError.ABORTED)
+    else:
+        start(faulting, pager, pager, NO_LIMITS)
 
 
 def settle(sender: Ptr[Thread], receiver: Ptr[Thread] | None) -> None:
@@ -164,8 +205,7 @@ def settle(sender: Ptr[Thread], receiver: Ptr[Thread] | None) -> None:
     while next_receiver is not None:
         next_receiver = receive(next_receiver)
     waits = sender.state != ThreadState.READY
-    polled = sender.receive_failed
-    if receiver is not None and sender == processor.current and (waits or polled):
+    if receiver is not None and sender == processor.current and (waits or sender.polled):
         processor.successor = receiver
         processor.gives_up = not waits
 
@@ -174,22 +214,22 @@ def receive(receiver: Ptr[Thread]) -> Ptr[Thread] | None:
     """The receive phase. Gives the sender whose message was taken and who now enters its own receive
     phase."""
     from_ = receiver.then_receive
-    receiver.receive_failed = False
+    receiver.polled = False
     if from_.is_nil():
         finish(receiver, NIL_THREAD)
         return None
     sender = find_sender(receiver, from_)
     if sender is not None:
         return take(sender, receiver)
-    if not completion.is_valid_specifier(receiver, from_):
+    if not is_wildcard(from_) and find_thread(from_) is None:
         fail(receiver, IpcError.NON_EXISTENT, u64(RECEIVE_PHASE))
     elif timeouts.is_zero(receiver.timeouts.receive, time_now()):
-        receiver.receive_failed = True
+        receiver.polled = True
         fail(receiver, IpcError.TIMEOUT, u64(RECEIVE_PHASE))
     else:
         receiver.state = ThreadState.RECEIVING
         receiver.waiting_for = from_
-        timeouts.arm(receiver, receiver.timeouts.receive)
+        arm(receiver, receiver.timeouts.receive)
     return None
 
 
@@ -223,3 +263,14 @@ def take(sender: Ptr[Thread], receiver: Ptr[Thread]) -> Ptr[Thread] | None:
         case outcome:
             interrupt(sender, receiver, outcome)
     return None
+
+
+def send_interrupt(line: Ptr[Thread], handler: Ptr[Thread]) -> None:
+    """The line fired: its message goes to the handler now, or when that waits for it."""
+    line.then_receive = NIL_THREAD
+    line.timeouts = NO_LIMITS
+    if waits_for(handler, line):
+        timeouts.disarm(handler)
+        conclude(line, handler, transfer(line, handler))
+    else:
+        block_sending(line, handler)

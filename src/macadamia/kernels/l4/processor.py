@@ -5,10 +5,12 @@ from macadamia.kernels.l4.thread import Thread
 from macadamia.lang import Array, Ptr, Struct, u64
 
 PRIORITIES = 256
+WORD_BITS = 64
 
 
 class Processor(Struct, align=64):
-    """Scheduling state. The idle thread has no frame: while it is current, the processor waits in the kernel."""
+    """Scheduling state. The idle thread has no frame: while it is current, the processor waits in the
+    kernel."""
 
     current: Ptr[Thread]
     current_space: Ptr[Space] | None  # whose page table is loaded
@@ -17,8 +19,9 @@ class Processor(Struct, align=64):
     gives_up: bool  # the running thread lets others run first
     slice_owner: Ptr[Thread] | None  # who pays for the time that passes
     slice_began: u64  # nanoseconds
+    delay_ends: u64  # nanoseconds: when the running thread must let itself be preempted; 0 = at once
     timer_changed: bool  # the timer must be set again before user mode is entered
-    ready_words: Array[u64, PRIORITIES // 64]  # bit set = queue not empty
+    ready_words: Array[u64, PRIORITIES // WORD_BITS]  # bit set = queue not empty
     ready: Array[Ptr[Thread] | None, PRIORITIES]
 
 

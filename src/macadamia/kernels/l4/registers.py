@@ -4,7 +4,6 @@ In the kernel the UTCB holds the whole message. What user code left in the first
 stale: they are written from the registers on entry and loaded into the registers when a message arrived.
 """
 
-from macadamia.abi.l4.identifiers import ThreadId
 from macadamia.abi.l4.messages import MessageTag
 from macadamia.kernels.l4.names import named_thread
 from macadamia.kernels.l4.thread import Thread
@@ -43,11 +42,12 @@ def load_message(thread: Ptr[Thread]) -> None:
 
 
 def note_virtual_sender(sender: Ptr[Thread], receiver: Ptr[Thread]) -> None:
-    """Propagation: send in the name of VirtualSender, if that one is in the sender's or the receiver's space."""
+    """Propagation: send in the name of VirtualSender, if that one is in the sender's or the receiver's
+    space."""
     sender.virtual_sender = sender.id
     utcb = sender.utcb
-    if utcb is None or not MessageTag(utcb.message_registers[0]).propagated:
+    if utcb is None or not sender.is_user_ipc() or not MessageTag(utcb.message_registers[0]).propagated:
         return
-    virtual = named_thread(sender, ThreadId(utcb.virtual_sender))
+    virtual = named_thread(sender, utcb.virtual_sender)
     if virtual is not None and (virtual.space == sender.space or virtual.space == receiver.space):
         sender.virtual_sender = virtual.id

@@ -5,12 +5,12 @@ from enum import IntEnum
 from macadamia.abi.l4.errors import CallError
 from macadamia.abi.l4.identifiers import ThreadId
 from macadamia.abi.l4.times import NEVER, Time
-from macadamia.kernels.l4 import scheduler
+from macadamia.kernels.l4 import cancellation, scheduler
 from macadamia.kernels.l4.names import named_thread
 from macadamia.kernels.l4.processor import processor
+from macadamia.kernels.l4.scheduler import NANOSECONDS_PER_MICROSECOND
 from macadamia.kernels.l4.system_call import is_privileged, refuse
-from macadamia.kernels.l4.thread import Thread, ThreadState
-from macadamia.kernels.l4.timeouts import NANOSECONDS_PER_MICROSECOND
+from macadamia.kernels.l4.thread import Activity, Thread, ThreadState
 from macadamia.lang import Ptr, bitfield, leading_zeros, storage, u8, u16, u64
 
 LEAVE = 0xFFFF_FFFF_FFFF_FFFF  # a parameter of all ones changes nothing
@@ -96,19 +96,19 @@ def may_give(caller: Ptr[Thread], priority: u64) -> bool:
 
 
 def result_of(thread: Ptr[Thread]) -> Result:
+    if thread.state == ThreadState.HALTED:
+        return Result.HALTED
+    if thread.activity == Activity.COPY_FAULT or cancellation.in_transfer(thread):
+        return Result.SENDING if cancellation.is_sending(thread) else Result.RECEIVING
     match thread.state:
-        case ThreadState.ABSENT | ThreadState.INACTIVE:
-            return Result.DEAD
-        case ThreadState.HALTED:
-            return Result.HALTED
         case ThreadState.READY:
             return Result.RUNNING
         case ThreadState.SENDING:
             return Result.WAITING_TO_SEND
         case ThreadState.RECEIVING:
             return Result.WAITING_TO_RECEIVE
-        case ThreadState.TRANSFERRING:
-            return Result.SENDING if thread.copy.sending else Result.RECEIVING
+        case _:
+            return Result.DEAD
 
 
 def set_time(thread: Ptr[Thread], control: TimeControl) -> None:

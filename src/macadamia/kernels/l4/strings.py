@@ -1,8 +1,8 @@
 """String items: copying user memory of the sender to user memory of the receiver (X.2 manual, section 5.3).
 
-Both sides are lists of pieces: a string is one or more headers (joined by their c bits), each with one or more
-pointers to pieces of that header's length. Memory is reached through the page tables of both spaces, page by
-page; a page that is missing stops the copy until the thread it belongs to got it from its pager.
+Both sides are lists of pieces: a string is one or more headers (joined by their c bits), each with one or
+more pointers to pieces of that header's length. Memory is reached through the page tables of both spaces,
+page by page; a page that is missing stops the copy until the thread it belongs to got it from its pager.
 
 Headers and pointers lie in UTCBs, that is in user memory: they are read anew at each step and every use is
 checked, so that it does not matter who changes them meanwhile.
@@ -92,6 +92,7 @@ class Pieces(Struct):
 
     def after_string(self) -> u64:
         """The register after the whole string, all its headers included."""
+        self.part = 0
         while self.exists() and self.header().compound:
             self.word = self.after_header()
         return self.after_header()
@@ -114,7 +115,8 @@ def buffer_pieces(pieces: Ptr[Pieces], utcb: Ptr[Utcb]) -> None:
 def copy_string(
     source: Ptr[Pieces], source_space: Ptr[Space], target: Ptr[Pieces], target_space: Ptr[Space]
 ) -> tuple[CopyResult, u64]:
-    """Copy until the source's string ends or something stops it. Gives why, and how many bytes were copied."""
+    """Copy until the source's string ends or something stops it. Gives why, and how many bytes were
+    copied."""
     done: u64 = 0
     while done < COPY_LIMIT:
         source.skip_empty()

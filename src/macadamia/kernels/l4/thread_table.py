@@ -1,12 +1,13 @@
-"""From thread numbers to threads."""
+"""From thread numbers to threads. The first numbers belong to interrupt lines, whose threads are in the table
+while they are associated with a handler."""
 
-from macadamia.abi.l4.identifiers import ThreadId
+from macadamia.abi.l4.identifiers import THREAD_NUMBER_BITS, ThreadId
 from macadamia.kernels.l4.thread import Thread
-from macadamia.lang import Array, Ptr, Struct, interface, u32, u64
+from macadamia.lang import Ptr, interface, u32
 
 INTERRUPT_LINES = 24  # thread numbers below belong to interrupt lines (ThreadInfo.SystemBase)
 USER_BASE = 48  # the first thread number that users may give (ThreadInfo.UserBase)
-THREAD_NUMBERS = 1 << 18
+THREAD_NUMBERS = 1 << THREAD_NUMBER_BITS
 
 
 @interface

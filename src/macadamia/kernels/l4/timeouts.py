@@ -6,12 +6,12 @@ timeout, and nothing for those that wait for ever.
 
 from macadamia.abi.l4.times import NEVER, Time
 from macadamia.kernels.l4.processor import processor
+from macadamia.kernels.l4.scheduler import NANOSECONDS_PER_MICROSECOND
 from macadamia.kernels.l4.thread import Thread
 from macadamia.kernels.l4.thread_table import THREAD_NUMBERS
 from macadamia.lang import Array, Ptr, Struct, u32, u64
 from macadamia.machine.interface import time_now
 
-NANOSECONDS_PER_MICROSECOND = 1000
 LONGEST = 1 << 62  # nanoseconds: further points are never reached
 
 
@@ -80,7 +80,10 @@ def arm(thread: Ptr[Thread], timeout: Time) -> None:
 
 
 def arm_at(thread: Ptr[Thread], time: u64) -> None:
-    """Wake `thread` at `time`, nanoseconds."""
+    """Wake `thread` at `time`, nanoseconds; LONGEST or more is never."""
+    assert thread.wake_slot == 0, "armed already"
+    if time >= LONGEST:
+        return
     thread.wake_time = time
     heap.insert(thread)
     if thread.wake_slot == 1:

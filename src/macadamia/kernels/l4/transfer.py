@@ -1,15 +1,16 @@
 """Moving a message from a sender to a receiver: untyped words, then typed items (X.2 manual, chapter 5).
 
-A transfer with strings may stop at a page fault or after COPY_LIMIT bytes. All that is needed to go on is in
-the sender's `copy`; `resume_transfer` begins where it stopped.
+The message of a user's IPC lies in its UTCB, where other threads of its space may change it at any time; that
+of the kernel in the thread's `message`, which never holds typed items and takes as much of an answer as it is
+long. A transfer with strings may stop at a page fault or after COPY_LIMIT bytes. All that is needed to go on
+is in the sender's `copy`; `resume_transfer` begins where it stopped.
 """
 
 from enum import IntEnum
 
-from macadamia.abi.l4.fpages import Fpage
+from macadamia.abi.l4.fpages import COMPLETE_FPAGE, Fpage
 from macadamia.abi.l4.messages import (
     GRANT_ITEM,
-    INTERRUPT_PROTOCOL,
     MAP_ITEM,
     MESSAGE_REGISTERS,
     TAG_FLAGS,
@@ -17,19 +18,15 @@ from macadamia.abi.l4.messages import (
     Acceptor,
     ItemHeader,
     MessageTag,
-    protocol_label,
-    tag,
 )
-from macadamia.abi.l4.utcb import LAST_BUFFER_REGISTER, Utcb
-from macadamia.kernels.l4.map_item import Transfer
+from macadamia.abi.l4.utcb import LAST_BUFFER_REGISTER
+from macadamia.kernels.l4.map_item import MapOperation
 from macadamia.kernels.l4.mapping import Outcome as MapOutcome
 from macadamia.kernels.l4.strings import CopyResult, Pieces, buffer_pieces, copy_string, message_pieces
-from macadamia.kernels.l4.thread import Thread
-from macadamia.lang import Ptr, local, range, storage, u8, u64
+from macadamia.kernels.l4.thread import KERNEL_MESSAGE_REGISTERS, Activity, Thread
+from macadamia.lang import Ptr, local, pointer_to, range, storage, u8, u64
 
-INTERRUPT_TAG = tag(protocol_label(INTERRUPT_PROTOCOL), 0)
 MAP_ITEM_WORDS = 2
-SEND_BASE_SHIFT = 10  # send bases are in KiB
 
 
 @storage(u8)
@@ -40,36 +37,48 @@ class Outcome(IntEnum):
     OVERFLOW = 1  # the receiver cannot take the rest of the message
     SENDER_FAULT = 2  # memory of the sender is missing; the transfer goes on when it is there
     RECEIVER_FAULT = 3
-    PREEMPTED = 4  # a long string: others may run before it goes on
+    PREEMPTED = 4  # a long string or mapping: others may run before it goes on
+
+
+def message_words(thread: Ptr[Thread]) -> Ptr[u64]:
+    """Where the message registers of its present IPC lie."""
+    utcb = thread.utcb
+    if utcb is None or not thread.is_user_ipc():
+        return pointer_to(thread.message[0])
+    return pointer_to(utcb.message_registers[0])
 
 
 def transfer(sender: Ptr[Thread], receiver: Ptr[Thread]) -> Outcome:
     """Begin the transfer of the sender's message. The receiver's registers up to u + t are overwritten."""
-    to = receiver.utcb
-    assert to is not None
-    from_ = sender.utcb
-    if from_ is None:
-        to.message_registers[0] = INTERRUPT_TAG
-        return Outcome.DONE
-    head = MessageTag(from_.message_registers[0])
+    from_, to = message_words(sender), message_words(receiver)
+    head = MessageTag(from_[0])
+    words = head.untyped + head.typed
     sender.copy.done = 0
-    to.message_registers[0] = u64(head) & ~TAG_FLAGS
-    if sender.virtual_sender != sender.id:
-        to.message_registers[0] |= TAG_PROPAGATED
-        to.virtual_sender = sender.id
-    if head.untyped + head.typed >= MESSAGE_REGISTERS:
+    to[0] = u64(head) & ~TAG_FLAGS
+    note_propagation(sender, receiver, to)
+    if words >= MESSAGE_REGISTERS:
         return Outcome.OVERFLOW
-    for index in range(1, head.untyped + head.typed + 1):
-        to.message_registers[index] = from_.message_registers[index]
-    if head.typed == 0:
+    room: u64 = MESSAGE_REGISTERS if receiver.is_user_ipc() else KERNEL_MESSAGE_REGISTERS
+    for index in range(1, min(words + 1, room)):
+        to[index] = from_[index]
+    if head.typed == 0 or not sender.is_user_ipc():
         return Outcome.DONE
-    return begin_items(sender, receiver, from_, to, head)
+    return begin_items(sender, receiver, head)
 
 
-def begin_items(
-    sender: Ptr[Thread], receiver: Ptr[Thread], from_: Ptr[Utcb], to: Ptr[Utcb], head: MessageTag
-) -> Outcome:
+def note_propagation(sender: Ptr[Thread], receiver: Ptr[Thread], to: Ptr[u64]) -> None:
+    """Tell the receiver of a message in another's name who really sent it."""
+    utcb = receiver.utcb
+    if sender.virtual_sender != sender.id and utcb is not None and receiver.is_user_ipc():
+        to[0] |= TAG_PROPAGATED
+        utcb.virtual_sender = sender.id
+
+
+def begin_items(sender: Ptr[Thread], receiver: Ptr[Thread], head: MessageTag) -> Outcome:
     """Go to the first typed item and the first receive buffer."""
+    from_, to = sender.utcb, receiver.utcb
+    assert from_ is not None
+    assert to is not None
     copy = sender.copy
     copy.partner = receiver
     receiver.copy.partner = sender
@@ -81,13 +90,22 @@ def begin_items(
     copy.source.limit = head.untyped + head.typed + 1
     copy.source.begin(head.untyped + 1)
     copy.target.begin(u64(1))
-    if not acceptor_of(to).strings:
+    if not acceptor_of(receiver).strings:
         copy.target.limit = 0
     return resume_transfer(sender, receiver)
 
 
-def acceptor_of(utcb: Ptr[Utcb]) -> Acceptor:
-    return Acceptor(utcb.buffer_registers[LAST_BUFFER_REGISTER])
+def acceptor_of(receiver: Ptr[Thread]) -> Acceptor:
+    """What typed items the receiver takes: as BR0 says, or in an answer to the kernel what that expects."""
+    match receiver.activity:
+        case Activity.USER:
+            utcb = receiver.utcb
+            assert utcb is not None
+            return Acceptor(utcb.buffer_registers[LAST_BUFFER_REGISTER])
+        case Activity.PAGE_FAULT | Activity.COPY_FAULT:
+            return Acceptor(Acceptor(u64(COMPLETE_FPAGE)).window())
+        case _:
+            return Acceptor(0)
 
 
 def resume_transfer(sender: Ptr[Thread], receiver: Ptr[Thread]) -> Outcome:
@@ -112,22 +130,14 @@ def resume_transfer(sender: Ptr[Thread], receiver: Ptr[Thread]) -> Outcome:
 def transfer_mapping(sender: Ptr[Thread], receiver: Ptr[Thread], header: ItemHeader) -> Outcome:
     """One map or grant item into the receive window. A preempted one is done anew; what it did stays done."""
     source = sender.copy.source
-    to = receiver.utcb
-    assert to is not None
     assert sender.space is not None
     assert receiver.space is not None
-    window = Fpage(acceptor_of(to).window())
+    window = Fpage(acceptor_of(receiver).window())
     if window.is_nil() or source.word + 1 >= source.limit:
         return Outcome.OVERFLOW
-    mapping = local(Transfer)
-    mapping.prepare(
-        sender.space,
-        receiver.space,
-        header.send_base << SEND_BASE_SHIFT,
-        Fpage(source.register(source.word + 1)),
-        window,
-        grant=header.kind == GRANT_ITEM,
-    )
+    mapping = local(MapOperation)
+    region = Fpage(source.register(source.word + 1))
+    mapping.prepare(sender.space, receiver.space, header, region, window)
     # A page that the kernel has no memory to map is missing at the receiver, who will fault on it.
     return Outcome.PREEMPTED if mapping.run() == MapOutcome.RESTART else Outcome.DONE
 
@@ -157,7 +167,8 @@ def transfer_string(sender: Ptr[Thread], receiver: Ptr[Thread]) -> Outcome:
 
 
 def next_buffer(target: Ptr[Pieces]) -> None:
-    """One string consumes one buffer, whatever is left of it; the C bit of its header says whether more follow."""
+    """One string consumes one buffer, whatever is left of it; the C bit in its header says whether more
+    follow."""
     more = target.header().more
     following = target.after_string()
     target.begin(following)
