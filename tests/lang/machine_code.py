@@ -8,6 +8,7 @@ from typing import Any
 
 import capstone
 from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
 
 from macadamia.lang.backend import BackendOptions, compile_object
 from macadamia.lang.check.program import check_program
@@ -38,7 +39,9 @@ def object_file(text: str, target: Target = "bare", optimize: int = 2) -> ELFFil
 
 def disassemble(elf: ELFFile, symbol: str) -> list[capstone.CsInsn]:
     """The instructions of one function of an object file."""
-    (found,) = elf.get_section_by_name(".symtab").get_symbol_by_name(symbol)
+    symbols = elf.get_section_by_name(".symtab")
+    assert isinstance(symbols, SymbolTableSection)
+    (found,) = symbols.get_symbol_by_name(symbol) or ()
     section = elf.get_section(found["st_shndx"])
     start = found["st_value"]
     decoder = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)

@@ -1,5 +1,6 @@
 """What reaches the machine code: volatile, atomics, checks, tables; and errors in assembly."""
 
+import builtins
 import ctypes
 import random
 
@@ -391,8 +392,8 @@ class TestMemoryFunctions:
 
     @pytest.mark.parametrize("length", [0, 1, 7, 8, 9, 15, 16, 31, 40])
     def test_memmove(self, memory_functions, length: int) -> None:  # type: ignore[no-untyped-def]
-        for to in builtins_range(0, self.SIZE - length, 5):
-            for from_ in builtins_range(0, self.SIZE - length):
+        for to in builtins.range(0, self.SIZE - length, 5):
+            for from_ in builtins.range(self.SIZE - length):
                 buffer, base = self.buffer()
                 expected = bytearray(buffer)
                 expected[to : to + length] = bytes(buffer)[from_ : from_ + length]
@@ -403,25 +404,22 @@ class TestMemoryFunctions:
     def test_memcpy_and_memset(self, memory_functions, length: int) -> None:  # type: ignore[no-untyped-def]
         buffer, base = self.buffer()
         assert memory_functions["memcpy"](base + 48, base + 1, length) == base + 48
-        assert bytes(buffer)[48 : 48 + length] == bytes(builtins_range(1, 1 + length))
+        assert bytes(buffer)[48 : 48 + length] == bytes(builtins.range(1, 1 + length))
         assert memory_functions["memset"](base + 3, 0x1AB, length) == base + 3
         assert bytes(buffer)[3 : 3 + length] == b"\xab" * length
         assert buffer[3 + length] == (3 + length)
 
     def test_memcmp(self, memory_functions) -> None:  # type: ignore[no-untyped-def]
         choose = random.Random(1)
-        for _ in builtins_range(3000):
+        for _ in builtins.range(3000):
             length = choose.randrange(40)
-            left = bytes(choose.choice(b"\x00\x01\x80\xff") for _ in builtins_range(length))
+            left = bytes(choose.choice(b"\x00\x01\x80\xff") for _ in builtins.range(length))
             right = bytearray(left)
             if length and choose.random() < 0.8:
                 right[choose.randrange(length)] = choose.choice(b"\x00\x01\x80\xff")
             a, b = ctypes.create_string_buffer(left), ctypes.create_string_buffer(bytes(right))
             result = memory_functions["memcmp"](ctypes.addressof(a), ctypes.addressof(b), length)
             assert (result > 0, result < 0) == (left > bytes(right), left < bytes(right))
-
-
-builtins_range = __builtins__["range"]  # the module uses kernel Python's
 
 
 def wide(a: u128, b: u128) -> u128:

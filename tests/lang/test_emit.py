@@ -165,7 +165,7 @@ class TestStatements:
 def loop(type_: Any, step: int) -> Callable[..., Any]:
     """A function that counts the turns of a loop and mixes the values it sees."""
 
-    def counts(start: type_, stop: type_) -> tuple[u32, i64]:  # type: ignore[valid-type]
+    def counts(start: type_, stop: type_) -> tuple[u32, i64]:
         turns: u32 = 0
         seen: i64 = 0
         for i in range(start, stop, step):
@@ -274,7 +274,7 @@ class TestStatics:
 
     def test_jit_uses_the_memory_of_cpython(self) -> None:
         text = llvm_text([uses_head], target="jit")
-        assert f"inttoptr (i64 {head.kernel_address} to ptr)" in text  # type: ignore[attr-defined]
+        assert f"inttoptr (i64 {head.kernel_address} to ptr)" in text
         assert f'@"{__name__}.head"' not in text
 
     def test_contents_are_those_at_the_time_of_emission(self) -> None:
@@ -346,7 +346,7 @@ class TestModule:
     @pytest.mark.parametrize("profile", ["checked", "release"])
     @pytest.mark.parametrize("target", ["bare", "user", "jit"])
     def test_llvm_accepts_it(self, profile: Any, target: Any) -> None:
-        functions = [uses_head, uses_others, boots, evaluation_order, signed_any]
+        functions: list[Any] = [uses_head, uses_others, boots, evaluation_order, signed_any]
         text = llvm_text(functions, profile, target, debug=True)
         module = llvm.parse_assembly(text)
         module.verify()
