@@ -41,7 +41,7 @@ def disassemble(elf: ELFFile, symbol: str) -> list[capstone.CsInsn]:
     """The instructions of one function of an object file."""
     symbols = elf.get_section_by_name(".symtab")
     assert isinstance(symbols, SymbolTableSection)
-    (found,) = symbols.get_symbol_by_name(symbol) or [None]
+    found = next(iter(symbols.get_symbol_by_name(symbol) or ()), None)
     assert found is not None, f"no function {symbol}"
     section = elf.get_section(found["st_shndx"])
     start = found["st_value"]
