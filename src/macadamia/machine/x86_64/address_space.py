@@ -57,7 +57,10 @@ class AddressSpace(Struct):
     tag: u64
 
     def create(self, root: PhysAddr) -> None:
-        """An empty user half in `root`, a frame whose content is overwritten, and the kernel half."""
+        """An empty user half in `root`, a frame whose content is overwritten, and the kernel half.
+
+        The first load flushes the tag: an earlier space may have had the same root and tag.
+        """
         copy_bytes(physical_pointer(root), physical_pointer(spaces.kernel_root), PAGE_SIZE)
         self.root = root
         self.tag = spaces.take_tag()
@@ -120,5 +123,3 @@ class AddressSpace(Struct):
     def destroy(self, free: FreeTable) -> None:
         """Free all tables of the user half; the root is the caller's. Must not be the current space."""
         free_tables(self.root, ROOT_LEVEL, 0, USER_ENTRIES - 1, free)
-        if spaces.tag_owner[self.tag] == u64(self.root):
-            spaces.tag_owner[self.tag] = 0
