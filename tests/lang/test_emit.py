@@ -33,7 +33,7 @@ from macadamia.lang import (
 )
 from macadamia.lang.check.program import check_program
 from macadamia.lang.emit import EmitOptions, emit
-from macadamia.lang.emit_types import escaped
+from macadamia.lang.emit.types import escaped
 from macadamia.lang.jit import jit
 from macadamia.lang.memory import memory
 from macadamia.lang.types import Type
@@ -366,7 +366,7 @@ class TestModule:
 
 def test_every_type_has_a_description() -> None:
     """The debugger knows each kind of type."""
-    from macadamia.lang import debuginfo
+    from macadamia.lang.emit import debuginfo
     from macadamia.lang.types import LiteralType, NullType
 
     kinds = {kind for kind in Type.__subclasses__() if kind not in (LiteralType, NullType)}

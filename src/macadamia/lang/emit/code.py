@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from macadamia.lang import tree
-from macadamia.lang.emit_frame import Frame
-from macadamia.lang.emit_types import llvm_type
+from macadamia.lang.emit.frame import Frame
+from macadamia.lang.emit.types import llvm_type
 from macadamia.lang.traps import TrapKind
 
 if TYPE_CHECKING:
-    from macadamia.lang.emit import Module
+    from macadamia.lang.emit.module import Module
 
 ExpressionTable = dict[type, Callable[["Code", Any], str]]
 StatementTable = dict[type, Callable[["Code", Any], None]]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from macadamia.lang import tree
-from macadamia.lang.emit_code import Code, Loop, StatementTable
-from macadamia.lang.emit_expressions import branch_on, pointer, store, store_bits
-from macadamia.lang.emit_types import llvm_type
+from macadamia.lang.emit.code import Code, Loop, StatementTable
+from macadamia.lang.emit.expressions import branch_on, pointer, store, store_bits
+from macadamia.lang.emit.types import llvm_type
 from macadamia.lang.traps import TrapKind
 from macadamia.lang.tree import integer_of
 from macadamia.lang.types import BoolType, IntType, NeverType, NoneType

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from macadamia.lang import tree
-from macadamia.lang.emit_types import escaped
+from macadamia.lang.emit.types import escaped
 from macadamia.lang.types import (
     U64,
     ArrayType,
@@ -35,7 +35,7 @@ from macadamia.lang.types import (
 )
 
 if TYPE_CHECKING:
-    from macadamia.lang.emit import EmitOptions, Module
+    from macadamia.lang.emit.module import EmitOptions, Module
 
 _MAXIMUM_COLUMN = 1 << 16  # LLVM keeps 16 bits of a column
 _POINTER_BITS = 64

@@ -8,8 +8,8 @@ operand makes superfluous is not emitted.
 from __future__ import annotations
 
 from macadamia.lang import tree
-from macadamia.lang.emit_code import Code, ExpressionTable
-from macadamia.lang.emit_types import llvm_type
+from macadamia.lang.emit.code import Code, ExpressionTable
+from macadamia.lang.emit.types import llvm_type
 from macadamia.lang.traps import TrapKind
 from macadamia.lang.tree import Comparison, Conversion, Operator, integer_of
 from macadamia.lang.types import (

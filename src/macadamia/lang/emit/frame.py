@@ -8,7 +8,7 @@ be handed a pointer to it.
 from __future__ import annotations
 
 from macadamia.lang import tree
-from macadamia.lang.emit_types import llvm_type, quoted, slot_type
+from macadamia.lang.emit.types import llvm_type, quoted, slot_type
 from macadamia.lang.types import round_up
 
 STACK_TOP = '@"macadamia.stack_top"'  # jit: address of the first free byte of that stack

@@ -18,8 +18,8 @@ from typing import Any
 from macadamia.lang import intrinsics
 from macadamia.lang.annotations import Scope, resolve_annotation, resolve_function_annotations
 from macadamia.lang.conversion import type_of
+from macadamia.lang.definition.rewriting import DYNAMIC, Names
 from macadamia.lang.integers import bitfield
-from macadamia.lang.rewriting import DYNAMIC, Names
 from macadamia.lang.types import (
     BOOL,
     I64,

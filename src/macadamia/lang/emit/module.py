@@ -11,19 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from macadamia.lang import (
-    emit_arithmetic,
-    emit_assembly,
-    emit_expressions,
-    emit_intrinsics,
-    emit_jit,
-    emit_statements,
-    tree,
-)
-from macadamia.lang.debuginfo import DebugInfo
-from macadamia.lang.emit_code import Code, ExpressionTable
-from macadamia.lang.emit_statics import StaticsWriter
-from macadamia.lang.emit_types import STRING, escaped, llvm_type, quoted
+from macadamia.lang import tree
+from macadamia.lang.emit import arithmetic, assembly, expressions, intrinsics, jit, statements
+from macadamia.lang.emit.code import Code, ExpressionTable
+from macadamia.lang.emit.debuginfo import DebugInfo
+from macadamia.lang.emit.statics import StaticsWriter
+from macadamia.lang.emit.types import STRING, escaped, llvm_type, quoted
 from macadamia.lang.memory import memory
 from macadamia.lang.runtime import MEMORY
 from macadamia.lang.traps import TrapKind
@@ -47,10 +40,10 @@ _COMMON = 'nounwind null_pointer_is_valid "frame-pointer"="all" "no-builtin-strl
 _BARE = " noredzone noimplicitfloat"
 
 _EXPRESSIONS: ExpressionTable = {
-    **emit_expressions.TABLE,
-    **emit_arithmetic.TABLE,
-    **emit_intrinsics.TABLE,
-    **emit_assembly.TABLE,
+    **expressions.TABLE,
+    **arithmetic.TABLE,
+    **intrinsics.TABLE,
+    **assembly.TABLE,
 }
 
 
@@ -108,7 +101,7 @@ class Module:
         """jit: the function that calls what a function pointer of this signature stands for."""
         if signature not in self.signatures:
             self.signatures.append(signature)
-        return emit_jit.pointer_caller(self.signatures.index(signature))
+        return jit.pointer_caller(self.signatures.index(signature))
 
     def static_pointer(self, static: tree.Static) -> str:
         """The address of a static; for jit it lies in the memory it shares with CPython."""
@@ -148,7 +141,7 @@ class Module:
         call = []
         if self.target == "jit":
             number = list(TrapKind).index(kind)
-            call = [f"  call void {emit_jit.TRAP}(i32 {number}, {texts})"]
+            call = [f"  call void {jit.TRAP}(i32 {number}, {texts})"]
         elif self.program.panic_handler is not None:
             call = [f"  call void {self.symbol(self.program.panic_handler)}({texts})"]
         head = f"define internal void {name}(i32 %line) cold noinline noreturn #0 {{"
@@ -164,7 +157,7 @@ class Module:
         """The definition of a function."""
         if function.naked:
             return self._naked(function)
-        code = Code(self, function, _EXPRESSIONS, emit_statements.TABLE)
+        code = Code(self, function, _EXPRESSIONS, statements.TABLE)
         code.run(function.body)
         if code.reachable:
             self._fall_off(code, function)
@@ -181,7 +174,7 @@ class Module:
     def _naked(self, function: tree.Function) -> str:
         """A body of assembly only: no frame, no return that is not written."""
         bare = tree.Function(function.symbol, function.place, [], function.result)
-        code = Code(self, bare, _EXPRESSIONS, emit_statements.TABLE)
+        code = Code(self, bare, _EXPRESSIONS, statements.TABLE)
         code.run(function.body)
         if code.reachable:
             code.finish("unreachable", function.place)
@@ -214,11 +207,11 @@ class Module:
 
     def render(self) -> str:
         functions = [self.function(item) for item in self.program.functions if item.callback is None]
-        functions += [emit_jit.callback(self, *item) for item in emit_jit.callbacks(self.program)]
+        functions += [jit.callback(self, *item) for item in jit.callbacks(self.program)]
         statics = self._statics.definitions() if self.target != "jit" else []
         lines = [f'target datalayout = "{DATA_LAYOUT}"', f'target triple = "{TRIPLES[self.target]}"']
         if self.target == "jit":  # a kernel's boot code has no place in this process
-            lines += emit_jit.support(self)
+            lines += jit.support(self)
         else:
             texts = [f'\n# 1 "global_asm"\n{text}' for text in (MEMORY, *self.program.assembly)]
             lines += [f'module asm "{escaped(text)}"' for text in texts]

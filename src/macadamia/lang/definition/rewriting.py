@@ -1,6 +1,6 @@
 """The syntactic rewrite that lets CPython run a kernel function with the meaning of kernel Python.
 
-Where the two languages differ, an operation becomes a method of `__frame__` (definition.py), the first
+Where the two languages differ, an operation becomes a method of `__frame__` (function.py), the first
 parameter of the rewritten function:
 
     x: u32 = y           x = __frame__.declare("x", y)         the value takes the type of the name

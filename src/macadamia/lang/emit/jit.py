@@ -3,7 +3,7 @@
 Values cross in a buffer of 64-bit words: the arguments in order, then the result. A root has an entry that
 unpacks the buffer, calls the function and packs the result; a function that Python implements has a body
 that packs its arguments, calls back and unpacks. Stopping, stacks and callbacks are reached through symbols
-that jit.py gives addresses to.
+that jit/library.py gives addresses to.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from macadamia.lang import tree
-from macadamia.lang.emit_frame import STACK_END, STACK_TOP
-from macadamia.lang.emit_types import STRING, llvm_type, quoted
+from macadamia.lang.emit.frame import STACK_END, STACK_TOP
+from macadamia.lang.emit.types import STRING, llvm_type, quoted
 from macadamia.lang.memory import FUNCTIONS_BASE
 from macadamia.lang.types import (
     U8,
@@ -29,7 +29,7 @@ from macadamia.lang.types import (
 )
 
 if TYPE_CHECKING:
-    from macadamia.lang.emit import Module
+    from macadamia.lang.emit.module import Module
 
 TRAP = '@"macadamia.trap"'  # (kind, message, file, line): leaves compiled code
 UNWIND = '@"macadamia.unwind"'  # leaves compiled code because a callback raised

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from macadamia.lang import tree
-from macadamia.lang.emit_arithmetic import resize
-from macadamia.lang.emit_code import Code, ExpressionTable
-from macadamia.lang.emit_expressions import pointer, store, to_memory, to_register
-from macadamia.lang.emit_types import STRING, llvm_type, memory_type
+from macadamia.lang.emit.arithmetic import resize
+from macadamia.lang.emit.code import Code, ExpressionTable
+from macadamia.lang.emit.expressions import pointer, store, to_memory, to_register
+from macadamia.lang.emit.types import STRING, llvm_type, memory_type
 from macadamia.lang.traps import TrapKind
 from macadamia.lang.tree import Intrinsic, IntrinsicCall, integer_of
 from macadamia.lang.types import PointerType, Type, UserPointerType

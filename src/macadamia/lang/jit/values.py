@@ -1,4 +1,4 @@
-"""Values on their way between Python and compiled code, as 64-bit words (emit_jit.py tells the order)."""
+"""Values on their way between Python and compiled code, as 64-bit words (emit/jit.py tells the order)."""
 
 from __future__ import annotations
 

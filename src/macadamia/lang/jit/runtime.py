@@ -14,10 +14,10 @@ from functools import cache
 import llvmlite.binding as llvm
 
 from macadamia.lang.backend import BackendOptions, compile_object, target_machine
-from macadamia.lang.emit import TRIPLES
-from macadamia.lang.emit_frame import STACK_END, STACK_TOP
-from macadamia.lang.emit_jit import FLOOR, TRAP, UNWIND
-from macadamia.lang.emit_types import escaped
+from macadamia.lang.emit.frame import STACK_END, STACK_TOP
+from macadamia.lang.emit.jit import FLOOR, TRAP, UNWIND
+from macadamia.lang.emit.module import TRIPLES
+from macadamia.lang.emit.types import escaped
 from macadamia.lang.memory import memory
 
 RETURNED, TRAPPED, RAISED, FAULTED = range(4)  # what `enter` gives

@@ -7,9 +7,9 @@ clobbered, as C compilers do for x86: nobody remembers to write them.
 from __future__ import annotations
 
 from macadamia.lang import tree
-from macadamia.lang.emit_code import Code, ExpressionTable
-from macadamia.lang.emit_expressions import to_memory, to_register
-from macadamia.lang.emit_types import llvm_type, memory_type, quoted
+from macadamia.lang.emit.code import Code, ExpressionTable
+from macadamia.lang.emit.expressions import to_memory, to_register
+from macadamia.lang.emit.types import llvm_type, memory_type, quoted
 from macadamia.lang.types import NeverType, NoneType, TupleType
 
 _FLAGS = ("~{dirflag}", "~{fpsr}", "~{flags}")

@@ -16,10 +16,10 @@ from macadamia.lang import tree
 from macadamia.lang.backend import BackendOptions, compile_object
 from macadamia.lang.check.program import Implementations, check_program
 from macadamia.lang.dump import dump_stages, level
-from macadamia.lang.emit import EmitOptions, Module, Profile
-from macadamia.lang.emit_jit import callback_symbol, callbacks, entry_symbol, pointer_symbol, words
-from macadamia.lang.jit_runtime import FAULTED, RAISED, RETURNED, record, runtime
-from macadamia.lang.jit_values import decode, encode
+from macadamia.lang.emit.jit import callback_symbol, callbacks, entry_symbol, pointer_symbol, words
+from macadamia.lang.emit.module import EmitOptions, Module, Profile
+from macadamia.lang.jit.runtime import FAULTED, RAISED, RETURNED, record, runtime
+from macadamia.lang.jit.values import decode, encode
 from macadamia.lang.memory import function_at, memory
 from macadamia.lang.traps import Trap, TrapKind
 from macadamia.lang.types import U64, Type

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from macadamia.lang import tree
-from macadamia.lang.emit_types import escaped_bytes, quoted
+from macadamia.lang.emit.types import escaped_bytes, quoted
 from macadamia.lang.memory import memory
 from macadamia.lang.types import (
     WORD,
@@ -26,7 +26,7 @@ from macadamia.lang.types import (
 )
 
 if TYPE_CHECKING:
-    from macadamia.lang.emit import Module
+    from macadamia.lang.emit.module import Module
 
 _LONG = 64  # from this many zero bytes at the end on, they are written as zeroinitializer
 

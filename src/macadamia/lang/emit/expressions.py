@@ -9,12 +9,21 @@ x86-64 machine code is the same.
 from __future__ import annotations
 
 from macadamia.lang import tree
-from macadamia.lang.emit_arithmetic import require_member, resize
-from macadamia.lang.emit_code import Code, ExpressionTable
-from macadamia.lang.emit_types import llvm_type, memory_type, stride
+from macadamia.lang.emit.arithmetic import require_member, resize
+from macadamia.lang.emit.code import Code, ExpressionTable
+from macadamia.lang.emit.types import llvm_type, memory_type, stride
 from macadamia.lang.traps import TrapKind
 from macadamia.lang.tree import integer_of
-from macadamia.lang.types import BoolType, EnumType, Field, NeverType, NoneType, PointerType, Type, VolatileType
+from macadamia.lang.types import (
+    BoolType,
+    EnumType,
+    Field,
+    NeverType,
+    NoneType,
+    PointerType,
+    Type,
+    VolatileType,
+)
 
 # Constants
 
@@ -139,7 +148,7 @@ def alignment(code: Code, type_: Type) -> str:
 
 
 def to_register(code: Code, type_: Type, value: str, place: tree.Place) -> str:
-    """A bool is a byte in memory; any byte but 0 is True. What is read as an enum is a member of it (checked)."""
+    """A bool is a byte in memory; any byte but 0 is True. What is read as an enum must be a member."""
     if code.checked and isinstance(type_, EnumType):
         require_member(code, type_, value, place)
     return code.emit(f"icmp ne i8 {value}, 0", place) if isinstance(type_, BoolType) else value

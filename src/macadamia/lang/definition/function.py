@@ -18,6 +18,8 @@ from typing import Any, NamedTuple, NoReturn, cast
 
 from macadamia.lang.annotations import function_scope, resolve_function_annotations
 from macadamia.lang.conversion import coerce, type_of
+from macadamia.lang.definition.rewriting import Names, body_of, rewrite
+from macadamia.lang.definition.static_types import StaticTypes
 from macadamia.lang.functions import (
     Formatter,
     Implementations,
@@ -30,8 +32,6 @@ from macadamia.lang.integers import Integer, u8, u64
 from macadamia.lang.intrinsics import PYTHON_FUNCTIONS
 from macadamia.lang.memory import check_alignment, enum_member, memory
 from macadamia.lang.pointers import Address, pointer_value
-from macadamia.lang.rewriting import Names, body_of, rewrite
-from macadamia.lang.static_types import StaticTypes
 from macadamia.lang.structs import Struct
 from macadamia.lang.traps import Trap, TrapKind
 from macadamia.lang.types import (
