@@ -61,20 +61,56 @@ class Probe:
         with self.start(scenario, *options, **settings) as guest:  # type: ignore[arg-type]
             return guest.finish()
 
-    def start(self, scenario: str, *options: str, cpu: str = "max", memory: str = "64M", profile: str = "checked",
-              machine: str = "q35", initrd: bytes | None = None) -> "Guest":
-        """Start QEMU; `options` are more of its options. `initrd` replaces the archive that names the scenario."""
+    def start(
+        self,
+        scenario: str,
+        *options: str,
+        cpu: str = "max",
+        memory: str = "64M",
+        profile: str = "checked",
+        machine: str = "q35",
+        initrd: bytes | None = None,
+    ) -> "Guest":
+        """Start QEMU; `options` are more of its options.
+
+        `initrd` replaces the archive that names the scenario.
+        """
         if initrd is None:
             initrd = write_cpio([("cmdline", scenario.encode() + b"\0")])
         (self.folder / "initrd").write_bytes(initrd)
-        line = [qemu.PROGRAM, "-no-user-config", "-nodefaults", "-display", "none", "-no-reboot",
-                "-machine", machine, "-accel", "tcg", "-cpu", cpu, "-m", memory,
-                "-kernel", str(self.kernel(profile)), "-initrd", str(self.folder / "initrd"),
-                "-serial", "stdio", "-serial", f"file:{self.folder / 'log'}",
-                "-qmp", f"unix:{self.folder / 'qmp'},server=on,wait=off",
-                "-device", f"isa-debug-exit,iobase={qemu.EXIT_PORT:#x},iosize=4", *options]
-        return Guest(self.folder, subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                                   stderr=subprocess.STDOUT))
+        line = [
+            qemu.PROGRAM,
+            "-no-user-config",
+            "-nodefaults",
+            "-display",
+            "none",
+            "-no-reboot",
+            "-machine",
+            machine,
+            "-accel",
+            "tcg",
+            "-cpu",
+            cpu,
+            "-m",
+            memory,
+            "-kernel",
+            str(self.kernel(profile)),
+            "-initrd",
+            str(self.folder / "initrd"),
+            "-serial",
+            "stdio",
+            "-serial",
+            f"file:{self.folder / 'log'}",
+            "-qmp",
+            f"unix:{self.folder / 'qmp'},server=on,wait=off",
+            "-device",
+            f"isa-debug-exit,iobase={qemu.EXIT_PORT:#x},iosize=4",
+            *options,
+        ]
+        return Guest(
+            self.folder,
+            subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT),
+        )
 
 
 class Guest:
@@ -98,8 +134,11 @@ class Guest:
         """Type `keys` and wait for the end."""
         console, _ = self.process.communicate(keys, timeout=TIMEOUT)
         log = self.folder / "log"
-        return Outcome(self.process.returncode, console.decode(errors="replace").replace("\r", ""),
-                       log.read_text(errors="replace").replace("\r", "") if log.exists() else "")
+        return Outcome(
+            self.process.returncode,
+            console.decode(errors="replace").replace("\r", ""),
+            log.read_text(errors="replace").replace("\r", "") if log.exists() else "",
+        )
 
     def wait_for(self, text: bytes) -> bytes:
         """Read the console up to `text`."""

@@ -6,11 +6,6 @@ User programs are in probe_user.py; what the kernel does to itself is here. It p
 from collections.abc import Callable
 from typing import NoReturn
 
-from tests.machine.probe_user import (
-    ALLOW, COPY_FROM, COPY_TO, DENY, EXIT, FLAGS, JUMP, LAST_USER_PAGE, LOAD, NMIS, NULL, PRINT, PROGRAMS, RECOVER,
-    STORE, TABLE, TEXT, TIME, WATCH, YIELD,
-)  # fmt: skip
-
 from macadamia.lang import (
     Array,
     Ptr,
@@ -19,7 +14,6 @@ from macadamia.lang import (
     asm,
     asm_value,
     cast,
-    fill_bytes,
     global_asm,
     implements,
     local,
@@ -67,6 +61,7 @@ from macadamia.machine.x86_64.control import FLAG_TRAP
 from macadamia.machine.x86_64.frame import FpuState, Frame, Vector
 from macadamia.machine.x86_64.frames import allocate_table, frame_pool
 from macadamia.machine.x86_64.initrd import initrd, same_bytes
+from macadamia.machine.x86_64.instructions import write_port8
 from macadamia.machine.x86_64.layout import (
     KERNEL_BASE,
     USER_END,
@@ -78,14 +73,37 @@ from macadamia.machine.x86_64.layout import (
 )
 from macadamia.machine.x86_64.page_table import NO_EXECUTE, USER, WRITABLE
 from macadamia.machine.x86_64.processor import this_processor
+from macadamia.machine.x86_64.reference_timer import PIT_COMMAND, PIT_FREQUENCY
 from macadamia.machine.x86_64.serial import COM1_LINE, announce_console_input
-from macadamia.machine.x86_64.start_info import boot_info
+from tests.machine.probe_user import (
+    ALLOW,
+    COPY_FROM,
+    COPY_TO,
+    DENY,
+    EXIT,
+    FLAGS,
+    JUMP,
+    LAST_USER_PAGE,
+    LOAD,
+    NMIS,
+    NULL,
+    PRINT,
+    PROGRAMS,
+    RECOVER,
+    STORE,
+    TABLE,
+    TEXT,
+    TIME,
+    WATCH,
+    YIELD,
+)  # fmt: skip
 
 USER_TEXT = 0x40_0000
 USER_DATA = 0x60_0000  # a page for each thread, with nothing mapped after it
 USER_STACK = 0x80_0000
 THREAD_STEP = 0x2_0000
 PREEMPTION = 20_000  # ns
+PIT_CHANNEL_0 = 0x40
 NONE = 0xFFFF_FFFF
 
 global_asm(TEXT + TABLE)
@@ -398,7 +416,9 @@ def spin() -> None:
 @action
 def legacy_timer() -> None:
     """Line 0, the 8254, at 1000 Hz: edges through the I/O APIC."""
-    asm("movb $$0x34, %al; outb %al, $$0x43; movb $$0xA9, %al; outb %al, $$0x40; movb $$4, %al; outb %al, $$0x40", "~{al}")
+    write_port8(PIT_COMMAND, 0x34)  # channel 0, both bytes, mode 2
+    write_port8(PIT_CHANNEL_0, u8.wrap(PIT_FREQUENCY // 1000))
+    write_port8(PIT_CHANNEL_0, u8.wrap(PIT_FREQUENCY // 1000 >> 8))
     start = time_now()
     enable_interrupt(0)
     while probe.ticks < 20:

@@ -11,9 +11,25 @@ PHYSICAL_MAP = 0xFFFF_8000_0000_0000
 USER_END = 0x7FFF_FFFF_F000
 LAST_USER_PAGE = USER_END - 0x1000
 
-NULL, EXIT, PRINT, RECOVER, JUMP, YIELD, NMIS, FLAGS, WATCH, TIME, COPY_FROM, COPY_TO, LOAD, STORE, ALLOW, MAP, DENY = (
-    range(17)
-)
+(
+    NULL,
+    EXIT,
+    PRINT,
+    RECOVER,
+    JUMP,
+    YIELD,
+    NMIS,
+    FLAGS,
+    WATCH,
+    TIME,
+    COPY_FROM,
+    COPY_TO,
+    LOAD,
+    STORE,
+    ALLOW,
+    MAP,
+    DENY,
+) = range(17)
 LOOPS = 2000
 
 
@@ -101,7 +117,13 @@ EXCEPTIONS = [
     ("fninit; pushq $0x37B; fldcw (%rsp); fld1; fldz; fdivrp; fwait", 16, 0),
     ("pushfq; orq $0x100, (%rsp); popfq; nop; nop", 1, 0xFFFF_4FF0),
 ]
-UMIP = [("sgdt (%r15)", 13, 0), ("sidt (%r15)", 13, 0), ("sldt %ax", 13, 0), ("str %ax", 13, 0), ("smsw %ax", 13, 0)]
+UMIP = [
+    ("sgdt (%r15)", 13, 0),
+    ("sidt (%r15)", 13, 0),
+    ("sldt %ax", 13, 0),
+    ("str %ax", 13, 0),
+    ("smsw %ax", 13, 0),
+]
 
 
 def exceptions(cases: list[tuple[str, int, int]]) -> str:
@@ -218,7 +240,7 @@ def vector_registers(seed: int, *, avx: bool) -> tuple[str, str]:
 
 
 def floating_point(seed: int, *, avx: bool, ends: bool) -> str:
-    """Check the initial state, then keep own values in every register while the other thread does the same."""
+    """Check the initial state, then keep own values in every register while the other thread does so."""
     load, check = vector_registers(seed, avx=avx)
     return f"""
     xorl %eax, %eax

@@ -34,7 +34,9 @@ def test_faults_of_the_kernel(probe: Probe, cpu: str, scenario: str) -> None:
     assert any("kernel_main" in name for name in names) or scenario == "overflow"
 
 
-@pytest.mark.parametrize(("scenario", "message"), [("read-user", "is the user's"), ("execute-user", "jumped to")])
+@pytest.mark.parametrize(
+    ("scenario", "message"), [("read-user", "is the user's"), ("execute-user", "jumped to")]
+)
 def test_user_memory_is_closed_to_the_kernel(probe: Probe, scenario: str, message: str) -> None:
     """SMAP and SMEP."""
     assert message in probe.run(scenario, cpu="max").panic.messages[0]

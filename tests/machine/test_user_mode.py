@@ -1,4 +1,4 @@
-"""User code cannot harm the kernel: exceptions, bad returns, hostile flags, single steps, NMIs, ports, copies."""
+"""User code cannot harm the kernel: exceptions, returns, flags, single steps, NMIs, ports, copies."""
 
 import pytest
 
@@ -13,7 +13,9 @@ def values(lines: list[str]) -> list[int]:
 
 def as_exceptions(lines: list[str]) -> list[str]:
     """Page faults in the form of other exceptions."""
-    return [f"exception 14 error {line.split()[-1]}" if line.startswith("page fault") else line for line in lines]
+    return [
+        f"exception 14 error {line.split()[-1]}" if line.startswith("page fault") else line for line in lines
+    ]
 
 
 @pytest.mark.parametrize("profile", ["checked", "release"])

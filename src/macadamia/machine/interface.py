@@ -1,8 +1,9 @@
 """Where a kernel and the machine below it meet, in both directions.
 
-A program's manifest binds these functions: to a kernel's and to those of `x86_64.machine` or `hosted.machine`.
-All handlers run on the processor's kernel stack with interrupts off. Those for events in user mode get the
-thread's frame; to go on with another thread they make its frame the current one (`activate`, or `resume`).
+A program's manifest binds these functions: to a kernel's and to those of `x86_64.machine` or
+`hosted.machine`. All handlers run on the processor's kernel stack with interrupts off. Those for events in
+user mode get the thread's frame; to go on with another thread they make its frame the current one
+(`activate`, or `resume`).
 """
 
 from typing import NoReturn
@@ -24,8 +25,8 @@ def kernel_main() -> NoReturn:
 def handle_system_call(frame: Ptr[Frame]) -> None:
     """The current thread executed SYSCALL.
 
-    Returning goes back to the same thread by the short way: of the frame only RAX, RDX, RSI, RDI and R8 to R10
-    are given to the thread. To change any other register, or the thread, end in `resume`.
+    Returning goes back to the same thread by the short way: of the frame only RAX, RDX, RSI, RDI and R8 to
+    R10 are given to the thread. To change any other register, or the thread, end in `resume`.
     """
 
 
@@ -64,7 +65,10 @@ def time_now() -> u64:
 
 @interface
 def set_timer(time: u64) -> None:
-    """Call `handle_timer` once at `time_now() == time`; replaces what was set. A time in the past fires at once."""
+    """Call `handle_timer` once at `time_now() == time`; replaces what was set.
+
+    A time in the past fires at once.
+    """
 
 
 @interface
@@ -139,7 +143,10 @@ def invalidate_page(address: VirtAddr) -> None:
 
 @interface
 def copy_from_user(to: Ptr[u8], from_: UserPtr[u8], count: u64) -> u64:
-    """Copy from the current address space. The number of bytes not copied, from the first that faults: 0 = all."""
+    """Copy from the current address space.
+
+    The number of bytes not copied, from the first that faults: 0 = all.
+    """
 
 
 @interface

@@ -1,7 +1,7 @@
 """A tour of the machine: boot, memory map, user mode, system call, page fault, exception, timer, exit.
 
-`mac run hello` boots it. What the tour says goes to the program console, what the kernel notes to its log (`-v`
-shows it). With `--icount` a nanosecond is an instruction, and the figures are exact.
+`mac run hello` boots it. What the tour says goes to the program console, what the kernel notes to its log
+(`-v` shows it). With `--icount` a nanosecond is an instruction, and the figures are exact.
 
 Three parts: the start of the kernel, its handlers, and the user program. There is one thread in one address
 space; that is all a kernel needs to show the machine.

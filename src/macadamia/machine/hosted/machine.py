@@ -6,9 +6,9 @@
     machine.activate(thread.frame)
     machine.system_call(rax=1)
 
-A test plays the user: `system_call`, `access`, `exception`, `raise_line`, `advance`. Each enters the kernel as the real
-machine would and comes back when the kernel goes to user mode, by returning or by `resume`; which thread then
-runs is `machine.frame`.
+A test plays the user: `system_call`, `access`, `exception`, `raise_line`, `advance`. Each enters the kernel
+as the real machine would and comes back when the kernel goes to user mode, by returning or by `resume`; which
+thread then runs is `machine.frame`.
 """
 
 from collections import deque
@@ -30,11 +30,11 @@ LINES = 192
 WORD = 8
 
 
-class Resumed(Exception):  # noqa: N818: an event, not an error
+class Resumed(Exception):  # noqa: N818
     """The kernel went to user mode by `resume`; unwinds the kernel stack."""
 
 
-class PoweredOff(Exception):  # noqa: N818: an event, not an error
+class PoweredOff(Exception):  # noqa: N818
     """The kernel ended the machine."""
 
     def __init__(self, status: int) -> None:
@@ -42,7 +42,7 @@ class PoweredOff(Exception):  # noqa: N818: an event, not an error
         self.status = status
 
 
-class Deadlock(Exception):  # noqa: N818: the field's name
+class Deadlock(Exception):  # noqa: N818
     """The kernel waits for an interrupt, and none can come any more."""
 
 

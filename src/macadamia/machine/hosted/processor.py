@@ -1,8 +1,8 @@
 """Address translation as a processor does it: a TLB that keeps what it saw until it is told to forget.
 
 A real TLB may drop entries at any time and load them at any time; this one drops none and, by `load_all`, has
-loaded everything. A change of a page table that forgets an invalidation is thus always found. The walk here is
-independent of the kernel's (x86_64/page_table.py).
+loaded everything. A change of a page table that forgets an invalidation is thus always found. The walk here
+is independent of the kernel's (x86_64/page_table.py).
 """
 
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ class Access(Enum):
     FETCH = 1 << 4
 
 
-class PageFault(Exception):  # noqa: N818: the name of the field
+class PageFault(Exception):  # noqa: N818
     """An access that the processor refuses. `error` is the error code."""
 
     def __init__(self, address: int, error: int) -> None:
@@ -90,9 +90,9 @@ class Processor:
     def translate(self, address: int, access: Access, *, user: bool = True) -> int:
         """The physical address an access reaches; sets ACCESSED and DIRTY. Raises PageFault."""
         for entry in self.entries:
-            if entry.covers(address) and entry.allows(access, user=user):
-                if access is not Access.WRITE or entry.rights & DIRTY:
-                    return entry.physical + address - entry.address
+            usable = entry.covers(address) and entry.allows(access, user=user)
+            if usable and (access is not Access.WRITE or entry.rights & DIRTY):
+                return entry.physical + address - entry.address
         self.invalidate(address)  # before it raises a fault the processor looks at memory again
         found = self.walk(address)
         if found is None or not found.allows(access, user=user):
@@ -179,7 +179,7 @@ def combined(rights: int, entry: int) -> int:
 
 
 def is_ram(physical: int, size: int = 1) -> bool:
-    return RAM_START <= physical and physical + size <= RAM_START + RAM_SIZE
+    return physical >= RAM_START and physical + size <= RAM_START + RAM_SIZE
 
 
 def read_ram(physical: int, size: int) -> bytes:

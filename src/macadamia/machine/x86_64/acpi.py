@@ -1,6 +1,7 @@
 """ACPI tables, as far as the machine needs them (ACPI specification 6.4, chapter 5.2).
 
-Tables lie at any address, so their fields are read byte by byte; a table is believed when its bytes add up to 0.
+Tables lie at any address, so their fields are read byte by byte; a table is believed when its bytes add up to
+0.
 """
 
 from macadamia.lang import Ptr, panic, pointer_at, range, u8, u64

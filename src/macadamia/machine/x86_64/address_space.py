@@ -2,7 +2,8 @@
 
 With PCID (SDM volume 3, 4.10.1) the TLB keeps translations of several spaces apart by a tag of 12 bits. Tags
 are fewer than spaces: `tag_owner` says whose translations a tag has, and a space that finds another one there
-flushes the tag as it is loaded. A change to a space that is not current flushes the same way, at its next load.
+flushes the tag as it is loaded. A change to a space that is not current flushes the same way, at its next
+load.
 """
 
 from macadamia.lang import Array, Ptr, Struct, copy_bytes, static, u64
@@ -76,11 +77,13 @@ class AddressSpace(Struct):
         load_page_table(self.next_cr3)
         self.next_cr3 = self.kept_cr3
 
-    def map(self, address: VirtAddr, physical: PhysAddr, level: u64, rights: u64, allocate: AllocateTable) -> bool:
+    def map(
+        self, address: VirtAddr, physical: PhysAddr, level: u64, rights: u64, allocate: AllocateTable
+    ) -> bool:
         """Map one user page of `level`; replaces what was there. `rights`: bits of page_table.
 
-        False: address outside of user space or not a multiple of the page size, smaller pages in the way, or no
-        memory for a table.
+        False: address outside of user space or not a multiple of the page size, smaller pages in the way, or
+        no memory for a table.
         """
         size = page_size(level)
         if (u64(address) | u64(physical)) & (size - 1) or u64(address) > USER_END - size:
@@ -92,7 +95,10 @@ class AddressSpace(Struct):
         return True
 
     def unmap(self, address: VirtAddr) -> Entry:
-        """Unmap the page, of any size, that contains `address`. Gives its old entry, with ACCESSED and DIRTY."""
+        """Unmap the page, of any size, that contains `address`.
+
+        Gives its old entry, with ACCESSED and DIRTY.
+        """
         entry, _ = walk(self.root, address)
         old = entry[0]
         self.replace(entry, address, Entry(0))
@@ -113,7 +119,7 @@ class AddressSpace(Struct):
             self.next_cr3 = u64(self.root) | self.tag
 
     def translate(self, address: VirtAddr) -> tuple[PhysAddr, Entry]:
-        """The physical address behind `address` and the leaf entry; the entry is 0 where nothing is mapped."""
+        """The physical address behind `address` and its leaf entry, 0 where nothing is mapped."""
         entry, level = walk(self.root, address)
         if not entry[0].has(PRESENT):
             return PhysAddr(0), Entry(0)

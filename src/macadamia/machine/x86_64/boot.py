@@ -81,7 +81,7 @@ NOTE = f"""
 .quad {physical("pvh_entry")}
 """
 
-# EBX = start information. The processor check comes first: without long mode all that follows would triple-fault.
+# EBX = start information. The processor is checked first: without long mode what follows would triple-fault.
 ENTRY = f"""
 .section .text.boot, "ax"
 .code32

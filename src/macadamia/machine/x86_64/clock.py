@@ -148,7 +148,9 @@ def set_timer(time: u64) -> None:
     apic = local_apic()
     if clock.timer_frequency == 0:
         apic.local_timer = TIMER_TSC_DEADLINE | TIMER_VECTOR
-        write_msr(control.MSR_TSC_DEADLINE, clock.start + scaled(min(time, FURTHEST), clock.ticks_per_nanosecond))
+        write_msr(
+            control.MSR_TSC_DEADLINE, clock.start + scaled(min(time, FURTHEST), clock.ticks_per_nanosecond)
+        )
         return
     now = time_now()
     wait = time - now if time > now else u64(0)

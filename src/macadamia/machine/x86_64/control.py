@@ -1,4 +1,4 @@
-"""Bits of the control registers and model-specific registers the machine uses (SDM volume 3, 2.5; volume 4)."""
+"""Bits of control and model-specific registers (SDM volume 3, 2.5; volume 4)."""
 
 CR0_PROTECTION = 1 << 0
 CR0_MONITOR_COPROCESSOR = 1 << 1

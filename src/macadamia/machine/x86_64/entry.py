@@ -3,23 +3,26 @@
 From user mode the registers go straight into the current thread's `Frame`; the kernel then runs on the
 processor's kernel stack with interrupts off. There are two ways back:
 
-- `resume(frame)` makes any thread the current one and returns to it, by SYSRET when it waits in a system call
-  and by IRET otherwise.
-- A `handle_system_call` that just returns goes back to its caller the short way: registers that compiled code
-  preserves (RBX, RBP, R12-R15) still hold the user's values and are not loaded again.
+- `resume(frame)` makes any thread the current one and returns to it, by SYSRET when it waits in a system
+  call and by IRET otherwise.
+- A `handle_system_call` that just returns goes back to its caller the short way: registers that compiled
+  code preserves (RBX, RBP, R12-R15) still hold the user's values and are not loaded again.
 
 What can go wrong here, and what is done about it:
 
-- SYSRET to a non-canonical RIP faults in kernel mode with the user's stack. RIP of a frame marked SYSTEM_CALL
-  is what SYSCALL stored, and user space ends a page below the limit (layout.USER_END). Everyone else sets RIP by
-  `Frame.jump`, which chooses IRET; there a non-canonical RIP is turned into the user's general protection fault.
-- Between SYSCALL and the first stack switch, and before SYSRET, the stack pointer is the user's. Interrupts are
-  off there (MSR_FMASK); NMI, machine check and #DB have stacks of their own.
-- NMI, #DB and machine check may arrive before SWAPGS or after it, whatever CS says. Those from kernel mode look
-  at the GS base itself: the kernel's is negative, and user mode cannot set one (CR4.FSGSBASE stays off, and
-  `set_user_bases` accepts only user addresses).
-- #DB may come on the first instruction here (a data breakpoint on MOV SS before SYSCALL): it is harmless, see above.
-- User flags: MSR_FMASK clears TF, DF, NT, AC, IOPL for system calls. Interrupts leave DF and AC: CLD and CLAC.
+- SYSRET to a non-canonical RIP faults in kernel mode with the user's stack. RIP of a frame marked
+  SYSTEM_CALL is what SYSCALL stored, and user space ends a page below the limit (layout.USER_END). Everyone
+  else sets RIP by `Frame.jump`, which chooses IRET; there a non-canonical RIP is turned into the user's
+  general protection fault.
+- Between SYSCALL and the first stack switch, and before SYSRET, the stack pointer is the user's. Interrupts
+  are off there (MSR_FMASK); NMI, machine check and #DB have stacks of their own.
+- NMI, #DB and machine check may arrive before SWAPGS or after it, whatever CS says. Those from kernel mode
+  look at the GS base itself: the kernel's is negative, and user mode cannot set one (CR4.FSGSBASE stays
+  off, and `set_user_bases` accepts only user addresses).
+- #DB may come on the first instruction here (a data breakpoint on MOV SS before SYSCALL): it is harmless,
+  see above.
+- User flags: MSR_FMASK clears TF, DF, NT, AC, IOPL for system calls. Interrupts leave DF and AC: CLD and
+  CLAC.
 - A second NMI is blocked until IRET, and the NMI path contains no other IRET as long as it does not fault.
 """
 
@@ -49,7 +52,23 @@ from macadamia.machine.x86_64.smap import CLAC
 from macadamia.machine.x86_64.traps import system_call, trap_from_kernel, trap_from_user, trap_on_own_stack
 
 END = sizeof(Frame)
-GENERAL = ("r15", "r14", "r13", "r12", "rbp", "rbx", "r11", "r10", "r9", "r8", "rax", "rcx", "rdx", "rsi", "rdi")
+GENERAL = (
+    "r15",
+    "r14",
+    "r13",
+    "r12",
+    "rbp",
+    "rbx",
+    "r11",
+    "r10",
+    "r9",
+    "r8",
+    "rax",
+    "rcx",
+    "rdx",
+    "rsi",
+    "rdi",
+)
 DESTROYED_BY_SYSCALL = ("rcx", "r11")  # they bring RIP and RFLAGS
 PRESERVED_BY_FUNCTIONS = ("rbx", "rbp", "r12", "r13", "r14", "r15")  # System V ABI, figure 3.4
 

@@ -67,7 +67,10 @@ def choose(register: u32, bit: u32, feature: u64) -> u64:
 
 
 def enable_protection() -> None:
-    """Turn on the features that protect the kernel from users and from itself. Text may no longer be patched."""
+    """Turn on the features that protect the kernel from users and from itself.
+
+    Text may no longer be patched.
+    """
     cr4 = read_cr4() | control.CR4_GLOBAL_PAGES | control.CR4_MACHINE_CHECK
     cr4 |= enable_if(Feature.SMEP, control.CR4_SMEP)
     cr4 |= enable_if(Feature.SMAP, control.CR4_SMAP)

@@ -1,10 +1,10 @@
 """x87, SSE and AVX state: switched eagerly between the threads that use it.
 
 The kernel itself has no floating-point or vector code. A thread that never used the FPU has CR0.TS set: its
-first such instruction raises #NM, `first_use` marks it as a user, and from then on its registers are saved and
-loaded at every switch. When a thread without FPU state becomes current, the registers are reset, so no other
-thread's values are ever in them, not even for speculation behind CR0.TS (CVE-2018-3665): that is why the state
-is not left lazily in the registers. Threads that do not use the FPU pay one comparison.
+first such instruction raises #NM, `first_use` marks it as a user, and from then on its registers are saved
+and loaded at every switch. When a thread without FPU state becomes current, the registers are reset, so no
+other thread's values are ever in them, not even for speculation behind CR0.TS (CVE-2018-3665): that is why
+the state is not left lazily in the registers. Threads that do not use the FPU pay one comparison.
 
 XCR0 enables x87, SSE and AVX. XSAVE is used where the processor has it, else FXSAVE.
 """
@@ -35,7 +35,7 @@ MXCSR_OFFSET = 24  # in the legacy region (SDM volume 1, table 10-2)
 initial_state = static(FpuState)
 
 ALL_STATES = "movl $$-1, %eax; movl $$-1, %edx; "
-# AMD's FXRSTOR leaves the x87 instruction and data pointers of the last user: FILD overwrites them (CVE-2006-1056).
+# AMD's FXRSTOR leaves the x87 pointers of the last user in place: FILD overwrites them (CVE-2006-1056).
 FORGET_POINTERS = "fnclex; emms; fildl ($0); "
 
 

@@ -103,7 +103,7 @@ class Frame(Struct, align=16):
     ss: u64
 
     def start(self, ip: u64, sp: u64) -> None:
-        """Make this the frame of a thread that will begin at `ip` with interrupts on and other registers 0."""
+        """Make this the frame of a thread that begins at `ip` with interrupts on, other registers 0."""
         self.clear_general_registers()
         self.error = 0
         self.cs = USER_CODE

@@ -1,8 +1,8 @@
 """Physical memory in 4 KiB frames: what a kernel starts from.
 
-Free memory is a few regions in ascending order, the lowest used first, from its low end, and a list of frames that were given back, linked
-through the frames themselves. Allocating and freeing cost the same however much memory there is, and nothing is
-set up per frame, so boot time does not depend on the size of memory.
+Free memory is a few regions in ascending order, the lowest used first, from its low end, and a list of frames
+that were given back, linked through the frames themselves. Allocating and freeing cost the same however much
+memory there is, and nothing is set up per frame, so boot time does not depend on the size of memory.
 """
 
 from macadamia.lang import Array, Ptr, Struct, cast, fill_bytes, range, static, u64
@@ -78,7 +78,8 @@ class FramePool(Struct):
     def allocate_contiguous(self, frames: u64, alignment: u64) -> PhysAddr:
         """`frames` frames in a row at a multiple of `alignment`, a power of two; 0 when no region has them.
 
-        What is skipped for alignment becomes a region of its own when there is room to note it, else it is lost.
+        What is skipped for alignment becomes a region of its own when there is room to note it, else it is
+        lost.
         """
         for i in range(self.count):
             region = self.regions[i]

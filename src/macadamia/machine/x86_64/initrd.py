@@ -1,4 +1,6 @@
-"""The initrd: a cpio archive ("newc" format, Linux Documentation/driver-api/early-userspace/buffer-format.rst).
+"""The initrd: a cpio archive.
+
+Its format is "newc" (Linux Documentation/driver-api/early-userspace/buffer-format.rst).
 
 Member `cmdline` holds the arguments of the run, each ended by a NUL. Every other member is a boot module;
 `NAME.cmdline` is not a module but the arguments of module NAME, and follows it.
@@ -57,7 +59,10 @@ initrd = static(Initrd)
 
 
 def read_initrd(start: PhysAddr, size: u64) -> None:
-    """Fill in `initrd` from the archive; panics when it is corrupt. Nothing is copied: its memory stays in use."""
+    """Fill in `initrd` from the archive; panics when it is corrupt.
+
+    Nothing is copied: its memory stays in use.
+    """
     archive = physical_pointer(start)
     header: u64 = 0
     while header < size:
@@ -82,7 +87,9 @@ def check_header(header: Ptr[u8], left: u64) -> None:
         panic("corrupt initrd: no cpio header where one should be")
 
 
-def add_member(name: Ptr[u8], name_size: u64, content: Ptr[u8], content_size: u64, physical: PhysAddr) -> None:
+def add_member(
+    name: Ptr[u8], name_size: u64, content: Ptr[u8], content_size: u64, physical: PhysAddr
+) -> None:
     if name_size == len(ARGUMENTS) and same_bytes(name, ARGUMENTS):
         initrd.arguments.set(content, content_size)
     elif ends_with_suffix(name, name_size):
@@ -109,7 +116,7 @@ def same_bytes(memory: Ptr[u8] | None, text: str) -> bool:
     if memory is None:
         return False
     wanted = text_bytes(text)
-    for i in range(len(text)):
+    for i in range(len(text)):  # noqa: SIM110
         if memory[i] != wanted[i]:
             return False
     return True

@@ -2,6 +2,7 @@
 
 from macadamia.lang import asm, asm_value, inline, u8, u16, u32, u64, usize
 
+
 @inline
 def read_port8(port: u16) -> u8:
     return asm_value(u8, "inb $1, $0", "={al},{dx},~{memory}", port)
@@ -37,7 +38,9 @@ def write_msr(number: u32, value: u64) -> None:
 @inline
 def cpuid(leaf: u32, subleaf: u32) -> tuple[u32, u32, u32, u32]:
     """EAX, EBX, ECX, EDX of CPUID (SDM volume 2, CPUID)."""
-    return asm_value(tuple[u32, u32, u32, u32], "cpuid", "={eax},={ebx},={ecx},={edx},{eax},{ecx}", leaf, subleaf)
+    return asm_value(
+        tuple[u32, u32, u32, u32], "cpuid", "={eax},={ebx},={ecx},={edx},{eax},{ecx}", leaf, subleaf
+    )
 
 
 @inline

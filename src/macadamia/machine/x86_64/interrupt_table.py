@@ -6,12 +6,10 @@ every frame looks the same.
 
 from macadamia.lang import (
     Array,
-    Ptr,
     Struct,
     address_of,
     asm,
     asm_value,
-    export,
     global_asm,
     local,
     pointer_to,
@@ -23,7 +21,6 @@ from macadamia.lang import (
     u32,
     u64,
 )
-from macadamia.machine.x86_64.entry import debug_entry, interrupt_entry, own_stack_entry
 from macadamia.machine.x86_64.frame import KERNEL_CODE, Vector
 from macadamia.machine.x86_64.processor import (
     STACK_DEBUG,

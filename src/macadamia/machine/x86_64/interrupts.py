@@ -1,10 +1,10 @@
 """Device interrupts: one protocol for all lines.
 
-`handle_interrupt(line)` is called once; then the line is silent until `acknowledge_interrupt(line)`. A driver in
-user mode may take its time in between.
+`handle_interrupt(line)` is called once; then the line is silent until `acknowledge_interrupt(line)`. A driver
+in user mode may take its time in between.
 
-A level-triggered line is masked meanwhile, and its device keeps it raised. An edge would be lost by that, so an
-edge-triggered line stays open: an edge that comes meanwhile is noted (and only then the line masked), and
+A level-triggered line is masked meanwhile, and its device keeps it raised. An edge would be lost by that, so
+an edge-triggered line stays open: an edge that comes meanwhile is noted (and only then the line masked), and
 delivered again on acknowledgement, by an interrupt the processor sends to itself.
 """
 

@@ -1,10 +1,24 @@
 """I/O APICs: which pin an interrupt line is, and programming it (Intel 82093AA; ACPI 6.4, 5.2.12, the MADT).
 
-A line is a global system interrupt number of ACPI, except that lines 0 to 15 mean the ISA interrupts, which the
-MADT may route to other pins. Lines are silent until enabled.
+A line is a global system interrupt number of ACPI, except that lines 0 to 15 mean the ISA interrupts, which
+the MADT may route to other pins. Lines are silent until enabled.
 """
 
-from macadamia.lang import Array, Ptr, Struct, Volatile, field, panic, pointer_at, range, sizeof, static, u8, u32, u64
+from macadamia.lang import (
+    Array,
+    Ptr,
+    Struct,
+    Volatile,
+    field,
+    panic,
+    pointer_at,
+    range,
+    sizeof,
+    static,
+    u8,
+    u32,
+    u64,
+)
 from macadamia.machine.text import log
 from macadamia.machine.x86_64.acpi import find_table, number, signature, table_length
 from macadamia.machine.x86_64.kernel_space import map_device

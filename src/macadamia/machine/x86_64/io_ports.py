@@ -1,6 +1,7 @@
 """Letting the current thread use I/O ports: the permission bitmap of the TSS (SDM volume 1, 19.5.2).
 
-The processor's copy is loaded when a thread with another set becomes current. Threads without ports cost one store.
+The processor's copy is loaded when a thread with another set becomes current. Threads without ports cost one
+store.
 """
 
 from macadamia.lang import Ptr, copy_bytes, implements, pointer_to

@@ -5,7 +5,7 @@ are read-only, everything else is not executable, and that holds for the image's
 physical map, too. All of it is global: it stays in the TLB across address-space switches.
 """
 
-from macadamia.lang import Ptr, Struct, implements, panic, pointer_at, range, static, u8, u32, u64
+from macadamia.lang import Ptr, Struct, implements, panic, pointer_at, range, static, u8, u64
 from macadamia.machine import interface
 from macadamia.machine.addresses import PAGE_SIZE, PhysAddr, VirtAddr, round_down, round_up
 from macadamia.machine.x86_64 import layout

@@ -1,12 +1,12 @@
 """The x86-64 machine as a kernel's manifest names it.
 
-    PROGRAM = Program(
-        name="hello",
-        entry=machine.ENTRY,
-        roots=machine.ROOTS,
-        linker_script=machine.LINKER_SCRIPT,
-        implementations=(*machine.IMPLEMENTATIONS, kernel_main, handle_system_call, ...),
-    )
+PROGRAM = Program(
+    name="hello",
+    entry=machine.ENTRY,
+    roots=machine.ROOTS,
+    linker_script=machine.LINKER_SCRIPT,
+    implementations=(*machine.IMPLEMENTATIONS, kernel_main, handle_system_call, ...),
+)
 """
 
 from macadamia.machine.x86_64 import layout

@@ -131,7 +131,7 @@ def clear_table(table: PhysAddr) -> None:
 
 
 def leaf(address: PhysAddr, level: u64, rights: u64) -> Entry:
-    """An entry that maps the page at `address`, a multiple of its size, with `rights` (PRESENT is implied)."""
+    """Maps the page at `address`, a multiple of its size, with `rights`; PRESENT is implied."""
     return Entry(u64(address) | rights | PRESENT | (LARGE if level > 1 else 0))
 
 
@@ -147,11 +147,18 @@ def largest_level(address: VirtAddr, physical: PhysAddr, size: u64, limit: u64) 
 
 
 def map_range(
-    root: PhysAddr, address: VirtAddr, physical: PhysAddr, size: u64, rights: u64, limit: u64, allocate: AllocateTable
+    root: PhysAddr,
+    address: VirtAddr,
+    physical: PhysAddr,
+    size: u64,
+    rights: u64,
+    limit: u64,
+    allocate: AllocateTable,
 ) -> bool:
     """Map `size` bytes, a multiple of PAGE_SIZE, with the largest pages up to level `limit`.
 
-    For ranges that are not mapped yet: nothing is invalidated. False when out of memory; what was mapped stays.
+    For ranges that are not mapped yet: nothing is invalidated. False when out of memory; what was mapped
+    stays.
     """
     done: u64 = 0
     while done < size:

@@ -1,9 +1,9 @@
 """Panic: say what happened, in a form that `mac` turns into names and source lines, and stop.
 
-    panic: MESSAGE
-    panic: at FILE:LINE
-    panic: register NAME 0x...
-    panic: return 0x...                  (innermost first)
+panic: MESSAGE
+panic: at FILE:LINE
+panic: register NAME 0x...
+panic: return 0x...                  (innermost first)
 """
 
 from typing import NoReturn

@@ -1,8 +1,8 @@
 """The end: telling QEMU, or whatever this machine is, that it is over.
 
-QEMU's isa-debug-exit device (at port 0xF4) ends the emulator with a status made from what is written: that and
-the last line of the log are the contract with `mac run`. On a machine without it the processor is reset through
-the keyboard controller; where that does nothing, it halts for good.
+QEMU's isa-debug-exit device (at port 0xF4) ends the emulator with a status made from what is written: that
+and the last line of the log are the contract with `mac run`. On a machine without it the processor is reset
+through the keyboard controller; where that does nothing, it halts for good.
 """
 
 from typing import NoReturn

@@ -1,14 +1,15 @@
-"""What each processor has of its own. In kernel mode the GS base points here, in user mode KERNEL_GS_BASE does.
+"""What each processor has of its own.
+
+In kernel mode the GS base points here, in user mode KERNEL_GS_BASE does.
 
 The task state segment is part of it, so that the pointer to the current thread's frame exists once: `rsp0`,
 where the processor itself pushes on an interrupt from user mode, is also what the SYSCALL entry loads.
 """
 
-from macadamia.lang import Array, Ptr, Struct, asm_value, field, inline, offsetof, static, u8, u16, u32, u64
+from macadamia.lang import Array, Ptr, Struct, asm_value, inline, offsetof, static, u8, u16, u32, u64
 from macadamia.machine.addresses import PAGE_SIZE
-
 from macadamia.machine.io_permissions import BITMAP_BYTES
-from macadamia.machine.x86_64.frame import Frame, FpuState
+from macadamia.machine.x86_64.frame import FpuState
 
 STACK_NON_MASKABLE = 1  # interrupt stack table slots (SDM volume 3, 6.14.5)
 STACK_DOUBLE_FAULT = 2

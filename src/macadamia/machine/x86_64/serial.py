@@ -1,7 +1,7 @@
 """16550 serial lines (National Semiconductor PC16550D): COM1 is the program console, COM2 the kernel log.
 
-Output waits for the transmitter; input is polled, and COM1 can announce it on interrupt line 4. On a machine without
-COM2 (QEMU microvm, Firecracker) the log goes to the console, too.
+Output waits for the transmitter; input is polled, and COM1 can announce it on interrupt line 4. On a machine
+without COM2 (QEMU microvm, Firecracker) the log goes to the console, too.
 """
 
 from macadamia.lang import Struct, implements, range, static, u8, u16, u32
@@ -30,7 +30,9 @@ FIFO_ENABLE_AND_CLEAR = 0x07
 READY_OUTPUTS = 0x0B  # DTR, RTS, and OUT2, which connects the interrupt
 SCRATCH_TEST = 0x5A
 RECEIVE_INTERRUPT = 1 << 0
-TRANSMIT_LIMIT = 100_000  # polls; longer than a byte takes at any speed. A line that is not there must not hang us
+TRANSMIT_LIMIT = (
+    100_000  # polls; longer than a byte takes at any speed. A line that is not there must not hang us
+)
 
 
 class LogLine(Struct):

@@ -1,7 +1,8 @@
 """STAC and CLAC: opening user memory to the kernel for a moment, on processors that have SMAP.
 
-Elsewhere the two are undefined opcodes. Each is assembled as a three-byte NOP and its place recorded; at boot,
-before text becomes read-only, `patch_smap_sites` writes the real instruction where the processor has SMAP.
+Elsewhere the two are undefined opcodes. Each is assembled as a three-byte NOP and its place recorded; at
+boot, before text becomes read-only, `patch_smap_sites` writes the real instruction where the processor has
+SMAP.
 """
 
 from macadamia.lang import Ptr, Struct, cast, copy_bytes, pointer_at, pointer_to, range, u8, u64

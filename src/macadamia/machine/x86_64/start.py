@@ -100,4 +100,5 @@ def allocate_stacks(processor: Ptr[Processor]) -> None:
 
 def report() -> None:
     memory = frame_pool.available * PAGE_SIZE >> 20
-    log(f"machine: {memory} MiB free, {initrd.count} boot modules, time-stamp counter {clock.frequency // 1000} kHz")
+    kilohertz = clock.frequency // 1000
+    log(f"machine: {memory} MiB free, {initrd.count} modules, time-stamp counter {kilohertz} kHz")

@@ -3,7 +3,21 @@
 Everything the machine needs later is copied, so that the memory of these structures can be used.
 """
 
-from macadamia.lang import Array, Ptr, Struct, cast, copy_bytes, local, panic, pointer_at, sizeof, static, u8, u32, u64
+from macadamia.lang import (
+    Array,
+    Ptr,
+    Struct,
+    cast,
+    copy_bytes,
+    local,
+    panic,
+    pointer_at,
+    sizeof,
+    static,
+    u8,
+    u32,
+    u64,
+)
 from macadamia.machine.x86_64.layout import IMAGE_LIMIT, PHYSICAL_MAP
 
 MAGIC = 0x336E_C578

@@ -1,7 +1,8 @@
 """The bases of FS and GS in user mode: thread-local storage of user programs.
 
-User mode cannot set them itself (CR4.FSGSBASE stays off), so that a negative GS base always means the kernel's,
-which the entry of NMIs relies on. While the kernel runs, the user's GS base waits in KERNEL_GS_BASE.
+User mode cannot set them itself (CR4.FSGSBASE stays off), so that a negative GS base always means the
+kernel's, which the entry of NMIs relies on. While the kernel runs, the user's GS base waits in
+KERNEL_GS_BASE.
 """
 
 from macadamia.lang import implements, u64

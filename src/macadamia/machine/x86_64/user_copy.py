@@ -4,8 +4,8 @@ The range is checked against the end of user space, SMAP is opened for the momen
 instruction that faults continues after the copy with what is left: a user's bad pointer is a value, never a
 crash. The kernel may then let the fault be resolved and copy the rest.
 
-Words are copied first, then the last bytes one by one, so that the count left is exact to the byte; a word that
-crosses into a bad page is retried bytewise.
+Words are copied first, then the last bytes one by one, so that the count left is exact to the byte; a word
+that crosses into a bad page is retried bytewise.
 """
 
 from macadamia.lang import Ptr, UserPtr, address_of, asm_value, implements, u8, u32, u64
@@ -14,7 +14,6 @@ from macadamia.machine.x86_64.assembly import template
 from macadamia.machine.x86_64.fixup import fixup
 from macadamia.machine.x86_64.layout import USER_END
 from macadamia.machine.x86_64.smap import CLAC, STAC
-
 
 # RDI = to, RSI = from, RDX = bytes left.
 COPY = template(
