@@ -47,6 +47,22 @@ class Type:
         raise TypeError(f"{self} cannot be called: write static({self})")
 
 
+class SameAs(Type):
+    """A type that lies in memory as another one does."""
+
+    @property
+    def held_as(self) -> Type:
+        raise NotImplementedError
+
+    @property
+    def size(self) -> int:  # type: ignore[override]
+        return self.held_as.size
+
+    @property
+    def alignment(self) -> int:  # type: ignore[override]
+        return self.held_as.alignment
+
+
 @dataclass(frozen=True)
 class IntType(Type):
     """A two's-complement integer of `bits` bits; arithmetic wraps modulo 2**bits."""
@@ -143,7 +159,7 @@ class StringType(Type):
 
 
 @dataclass(frozen=True)
-class EnumType(Type):
+class EnumType(SameAs):
     """An `enum.IntEnum` or `enum.IntFlag` stored as `storage`."""
 
     python: type
@@ -151,31 +167,23 @@ class EnumType(Type):
     flag: bool
 
     @property
-    def size(self) -> int:  # type: ignore[override]
-        return self.storage.size
-
-    @property
-    def alignment(self) -> int:  # type: ignore[override]
-        return self.storage.size
+    def held_as(self) -> Type:
+        return self.storage
 
     def __str__(self) -> str:
         return self.python.__name__
 
 
 @dataclass(frozen=True)
-class NewType(Type):
+class NewType(SameAs):
     """An opaque integer: a subclass of `u64` (or another width) that does not mix with its base."""
 
     python: type
     base: IntType
 
     @property
-    def size(self) -> int:  # type: ignore[override]
-        return self.base.size
-
-    @property
-    def alignment(self) -> int:  # type: ignore[override]
-        return self.base.size
+    def held_as(self) -> Type:
+        return self.base
 
     def __str__(self) -> str:
         return self.python.__name__
@@ -307,36 +315,28 @@ class ArrayType(Type):
 
 
 @dataclass(frozen=True)
-class VolatileType(Type):
+class VolatileType(SameAs):
     """`Volatile[T]`: a field whose every access reaches memory, in order (device registers)."""
 
     value: Type
 
     @property
-    def size(self) -> int:  # type: ignore[override]
-        return self.value.size
-
-    @property
-    def alignment(self) -> int:  # type: ignore[override]
-        return self.value.alignment
+    def held_as(self) -> Type:
+        return self.value
 
     def __str__(self) -> str:
         return f"Volatile[{self.value}]"
 
 
 @dataclass(frozen=True)
-class AtomicType(Type):
+class AtomicType(SameAs):
     """`Atomic[T]`: a field accessed by its methods only (`load`, `store`, `fetch_add`, ...)."""
 
     value: Type
 
     @property
-    def size(self) -> int:  # type: ignore[override]
-        return self.value.size
-
-    @property
-    def alignment(self) -> int:  # type: ignore[override]
-        return self.value.size
+    def held_as(self) -> Type:
+        return self.value
 
     def __str__(self) -> str:
         return f"Atomic[{self.value}]"
