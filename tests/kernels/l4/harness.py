@@ -11,15 +11,16 @@ from functools import cache
 from typing import Any
 
 from macadamia.abi.l4.errors import CallError, IpcError
-from macadamia.abi.l4.fpages import Rights
+from macadamia.abi.l4.fpages import COMPLETE_FPAGE, Rights, fpage
 from macadamia.abi.l4.identifiers import ThreadId, global_id
-from macadamia.abi.l4.messages import tag
+from macadamia.abi.l4.messages import MAP_ITEM, ItemHeader, tag
 from macadamia.abi.l4.utcb import UTCB_SIZE
 from macadamia.kernels.l4 import events, faults, scheduler
 from macadamia.kernels.l4.dispatch import dispatch
 from macadamia.kernels.l4.kernel_memory import kernel_memory
 from macadamia.kernels.l4.kip import kernel_interface
-from macadamia.kernels.l4.mapping import mappings, preemption_point, sleeping
+from macadamia.kernels.l4.map_item import MapOperation
+from macadamia.kernels.l4.mapping import Outcome, mappings, preemption_point, sleeping
 from macadamia.kernels.l4.page_table import page_sizes
 from macadamia.kernels.l4.physical_memory import physical_memory
 from macadamia.kernels.l4.processor import idle_thread, processor
@@ -40,7 +41,9 @@ from macadamia.lang import (
     Array,
     Ptr,
     Struct,
+    address_of,
     implements,
+    local,
     memory,
     offsetof,
     pointer_at,
@@ -53,11 +56,13 @@ from macadamia.lang import (
 from macadamia.lang.emit import Profile
 from macadamia.lang.jit import Library, jit
 from macadamia.machine import interface
-from macadamia.machine.addresses import PAGE_SIZE, PhysAddr, VirtAddr
+from macadamia.machine.addresses import PAGE_BITS, PAGE_SIZE, PhysAddr, VirtAddr
 from macadamia.machine.x86_64.address_space import spaces
 from macadamia.machine.x86_64.frame import SYSTEM_CALL
 
-POOL_SIZE = 1 << 20
+POOL_SIZE = 1 << 20  # bytes of kernel memory
+USER_MEMORY_SIZE = 64 * PAGE_SIZE
+SIGMA0_NUMBER = USER_BASE
 ABSENT_LINE = 23  # the simulated machine has the others
 SLOTS = USER_BASE + 16  # thread numbers that the simulated machine has memory for
 NEVER = 0
@@ -82,6 +87,7 @@ class Machine(Struct):
 machine = Machine()
 slots = static(Array[Thread, SLOTS])
 absent = static(Thread)
+user_memory = static(Array[u8, USER_MEMORY_SIZE], align=PAGE_SIZE)
 pool = static(Array[u8, POOL_SIZE], align=2 * PAGE_SIZE)
 
 
@@ -176,6 +182,7 @@ def become(thread: Ptr[Thread]) -> None:
     if running != processor.idle and running.state == ThreadState.READY:
         scheduler.enqueue(running)
     scheduler.dequeue(thread)
+    scheduler.begin_slice(thread)
     processor.current = thread
 
 
@@ -214,19 +221,28 @@ def start_memory(start: PhysAddr, end: PhysAddr) -> None:
     kernel_memory.donate(start, end)
     physical_memory.add_ram(u64(start), u64(end))
     physical_memory.add_kernel(u64(start), u64(end))
+    physical_memory.add_ram(address_of(user_memory), address_of(user_memory) + USER_MEMORY_SIZE)
 
 
-def map_page(space: Ptr[Space], address: VirtAddr, frame: PhysAddr, rights: Rights) -> bool:
-    return space.map_kernel_page(address, frame, rights)
+def map_page(space: Ptr[Space], address: u64, frame: u64, rights: Rights) -> Outcome:
+    """Give a page of user memory to a space, as sigma0 would."""
+    operation = local(MapOperation)
+    item = ItemHeader(address | MAP_ITEM << 1)
+    sigma0 = slots[SIGMA0_NUMBER].space
+    assert sigma0 is not None
+    operation.prepare(sigma0, space, item, fpage(frame, u8(PAGE_BITS), rights), COMPLETE_FPAGE)
+    return operation.run()
 
 
-def take_page() -> PhysAddr:
-    return kernel_memory.allocate_page()
+def physical_address(space: Ptr[Space], address: VirtAddr) -> PhysAddr:
+    """Where a user address leads, 0 if nowhere."""
+    physical, _ = space.address_space.translate(address)
+    return physical
 
 
 COMPILED = (
     *(become, execute_call, execute_fault, execute_exception, fire_interrupt, fire_timer),
-    *(start_memory, map_page, take_page, create_root_space, start_root_thread),
+    *(start_memory, map_page, physical_address, create_root_space, start_root_thread),
 )
 
 
@@ -267,7 +283,7 @@ class Result:
 
 
 class Kernel:
-    """A machine with sigma0 and the root task, both ready."""
+    """A machine with sigma0, which waits for requests, and the root task, which runs."""
 
     def __init__(self, profile: Profile = "checked") -> None:
         self.code = library(profile)
@@ -286,6 +302,9 @@ class Kernel:
         self.sigma0 = self.start_root(SIGMA0, ThreadId(0))
         self.root = self.start_root(ROOT_TASK, SIGMA0)
         self.sigma0.space.is_sigma0 = True
+
+        self.pages_given = 0
+        assert self.ipc(self.sigma0, NIL, ANY) is None  # as it does in life
 
     def start_root(self, id_: ThreadId, pager: ThreadId) -> Any:
         thread = self.code.start_root_thread(id_, self.code.create_root_space(), pager, u64(0x100_0000))
@@ -405,10 +424,13 @@ class Kernel:
 
     def give_page(self, thread: Any, address: int, rights: Rights = Rights.READ | Rights.WRITE) -> int:
         """Memory at a page of the thread's space: where this process sees it."""
-        frame = self.code.take_page()
-        assert self.code.map_page(thread.space, VirtAddr(address), frame, rights)
-        memory.write(int(frame), bytes(PAGE_SIZE))
-        return int(frame)
+        frame: int = user_memory.kernel_address + self.pages_given * PAGE_SIZE
+        self.pages_given += 1
+        every, machine.preempt_every = machine.preempt_every, u64(0)
+        assert self.code.map_page(thread.space, u64(address), u64(frame), rights) == Outcome.DONE
+        machine.preempt_every = every
+        memory.write(frame, bytes(PAGE_SIZE))
+        return frame
 
     # What must always be true
 
@@ -488,9 +510,10 @@ def check_heap(threads: list[Any]) -> None:
     count = int(heap.count)
     members = {}
     for slot in range(1, count + 1):
-        thread = heap.threads[slot]
+        thread: Any = heap.threads[slot]
+        parent: Any = heap.threads[slot // 2]
         assert thread.wake_slot == slot
-        assert slot == 1 or heap.threads[slot // 2].wake_time <= thread.wake_time
+        assert slot == 1 or parent.wake_time <= thread.wake_time
         members[thread.kernel_address] = slot
     for thread in threads:
         assert members.pop(thread.kernel_address, 0) == thread.wake_slot

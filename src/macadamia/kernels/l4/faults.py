@@ -5,6 +5,7 @@ from macadamia.abi.l4.fpages import Rights
 from macadamia.abi.l4.identifiers import ThreadId
 from macadamia.abi.l4.messages import PREEMPTION_PROTOCOL, protocol_label, tag
 from macadamia.kernels.l4 import exception_message, fault_message, ipc, scheduler
+from macadamia.kernels.l4.processor import processor
 from macadamia.kernels.l4.scheduler import NANOSECONDS_PER_MICROSECOND
 from macadamia.kernels.l4.thread import Activity, Thread, ThreadState
 from macadamia.lang import Ptr, u64
@@ -48,6 +49,7 @@ def quantum_end(thread: Ptr[Thread]) -> None:
     thread.message[1] = microseconds & ((1 << HALF_WORD_BITS) - 1)
     thread.message[2] = microseconds >> HALF_WORD_BITS
     call(thread, thread.scheduler)
+    processor.successor = None  # the scheduler runs on its own time: this thread has none left to give
 
 
 def call(thread: Ptr[Thread], partner: ThreadId) -> None:
