@@ -86,12 +86,13 @@ class MapOperation(Struct):
 
     def run(self) -> Outcome:
         """Carry it out: DONE, RESTART or OUT_OF_MEMORY."""
-        while True:
+        while self.done < self.size:
             outcome = self.step()
-            if outcome != Outcome.DONE or self.done >= self.size:
+            if outcome != Outcome.DONE:
                 return outcome
-            if preemption_point():
+            if self.done < self.size and preemption_point():
                 return Outcome.RESTART
+        return Outcome.DONE
 
     def step(self) -> Outcome:
         """Look at the page that is next and do one thing."""

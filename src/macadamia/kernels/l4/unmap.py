@@ -68,9 +68,7 @@ class UnmapOperation(Struct):
             node = mapping_of(entry) if entry[0].present else None
             if node is None:
                 self.next = (self.next | (page_size(level) - 1)) + 1
-            elif self.unmap_page(node) == Outcome.RESTART:
-                return Outcome.RESTART
-            if self.next < self.end and preemption_point():
+            elif self.unmap_page(node) == Outcome.RESTART or preemption_point():
                 return Outcome.RESTART
         return Outcome.DONE
 
