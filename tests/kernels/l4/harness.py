@@ -23,7 +23,7 @@ from macadamia.kernels.l4.map_item import MapOperation
 from macadamia.kernels.l4.mapping import Outcome, mappings, preemption_point, sleeping
 from macadamia.kernels.l4.page_table import page_sizes
 from macadamia.kernels.l4.physical_memory import physical_memory
-from macadamia.kernels.l4.processor import idle_thread, processor
+from macadamia.kernels.l4.processor import Processor, idle_thread, processor
 from macadamia.kernels.l4.root_threads import (
     ROOT_KIP_AREA,
     ROOT_TASK,
@@ -252,6 +252,7 @@ def library(profile: Profile = "checked") -> Library:
 
 
 STATE = (machine, processor, idle_thread, kernel_memory, mappings, sleeping, physical_memory, spaces, absent)
+THREADS = (*range(INTERRUPT_LINES), *range(USER_BASE, SLOTS))
 SIZES = {object_.kernel_address: sizeof(type(object_)) for object_ in STATE}
 SIZES[slots.kernel_address] = SLOTS * sizeof(Thread)
 INITIAL = {address: memory.bytes_at(address, size) for address, size in SIZES.items()}
@@ -304,6 +305,7 @@ class Kernel:
         self.sigma0.space.is_sigma0 = True
 
         self.pages_given = 0
+        self.pool_start = int(start)
         assert self.ipc(self.sigma0, NIL, ANY) is None  # as it does in life
 
     def start_root(self, id_: ThreadId, pager: ThreadId) -> Any:
@@ -314,6 +316,11 @@ class Kernel:
     def thread(self, number: int) -> Any:
         """The control block, also of an interrupt line."""
         return slots[number]
+
+    @property
+    def pool_used(self) -> int:
+        """Bytes of the pool that hold anything: allocation takes pairs from the start."""
+        return 96 * PAGE_SIZE
 
     # What threads do
 
@@ -436,10 +443,10 @@ class Kernel:
 
     def check(self) -> None:
         """Assert the rules of states and queues."""
-        threads = [slots[number] for number in range(SLOTS) if slots[number].exists()]
+        threads = [slots[number] for number in THREADS if slots[number].id != ThreadId(0)]
         check_ready(threads)
         for thread in threads:
-            check_senders(thread)
+            check_senders(thread, threads)
             check_partner(thread)
         check_heap(threads)
 
@@ -467,10 +474,12 @@ def ring(first: Any) -> list[int]:
 def check_ready(threads: list[Any]) -> None:
     """Every ready thread that does not run is queued, once, at its priority; no other is."""
     queued: dict[int, int] = {}
+    place = processor.kernel_address + offsetof(Processor, "ready_words")
+    marks = int.from_bytes(memory.bytes_at(place, 32), "little")
+    firsts = memory.bytes_at(processor.kernel_address + offsetof(Processor, "ready"), 8 * 256)
     for priority in range(256):
-        members = ring(processor.ready[priority])
-        assert bool(members) == bool(processor.ready_words[priority // 64] >> priority % 64 & 1)
-        for address in members:
+        assert any(firsts[8 * priority : 8 * priority + 8]) == bool(marks >> priority & 1)
+        for address in ring(processor.ready[priority]) if marks >> priority & 1 else ():
             assert address not in queued
             queued[address] = priority
     for thread in threads:
@@ -479,13 +488,10 @@ def check_ready(threads: list[Any]) -> None:
     assert not queued, "a thread that does not exist is queued"
 
 
-def check_senders(thread: Any) -> None:
+def check_senders(thread: Any, threads: list[Any]) -> None:
     """Its ring holds exactly the threads that wait to send to it."""
-    expected = {
-        other.kernel_address
-        for other in slots
-        if other.exists() and other.state == ThreadState.SENDING and other.waiting_for == thread.id
-    }
+    senders = (other for other in threads if other.state == ThreadState.SENDING)
+    expected = {other.kernel_address for other in senders if other.waiting_for == thread.id}
     assert set(ring(thread.first_sender)) == expected
     if thread.state in (ThreadState.SENDING, ThreadState.RECEIVING, ThreadState.TRANSFERRING):
         assert thread != processor.current

@@ -10,7 +10,8 @@ from macadamia.kernels.l4.processor import processor
 from macadamia.kernels.l4.strings import COPY_LIMIT
 from macadamia.kernels.l4.thread import Activity, ThreadState
 from macadamia.lang import memory
-from tests.kernels.l4.harness import ANY, NIL, PAGE_SIZE, ZERO, Kernel, gid
+from macadamia.machine.addresses import PAGE_SIZE
+from tests.kernels.l4.harness import ANY, NIL, ZERO, Kernel, gid
 
 Pair = tuple[Any, Any]
 SOURCE, TARGET = 0x40_0000, 0x80_0000

@@ -6,9 +6,10 @@ import pytest
 
 from macadamia.abi.l4.errors import CallError, IpcError
 from macadamia.kernels.l4.kernel_memory import kernel_memory
+from macadamia.kernels.l4.root_threads import ROOT_UTCB_AREA
 from macadamia.kernels.l4.system_calls import Call
 from macadamia.kernels.l4.thread import ThreadState
-from tests.kernels.l4.harness import ANY, LEAVE, NIL, ROOT_UTCB_AREA, Kernel, gid, lid, machine
+from tests.kernels.l4.harness import ANY, LEAVE, NIL, Kernel, gid, lid, machine
 
 Pair = tuple[Any, Any]
 UTCB = ROOT_UTCB_AREA + 10 * 1024
