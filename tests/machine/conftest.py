@@ -1,4 +1,4 @@
-"""Boots the probe kernel in QEMU: one build per profile for the whole run, one QEMU per test."""
+"""Boots kernels in QEMU: one build per kernel and profile for the whole run, one QEMU per test."""
 
 import json
 import os
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
@@ -18,6 +19,7 @@ from macadamia.lab.initrd import write_cpio
 from macadamia.lab.report import Panic, parse_panic
 from macadamia.lang.build import build_program
 
+ICOUNT = ("-icount", "shift=0,sleep=off")  # the time-stamp counter counts instructions
 TIMEOUT = 60.0  # s; on a busy machine: alone none takes more than a few
 
 
@@ -49,76 +51,31 @@ class Outcome:
         return self.console.splitlines()
 
 
-class Probe:
-    """Runs scenarios of the probe kernel."""
+class Guest:
+    """A running QEMU, started with the files in `folder`; a context manager that ends it."""
 
-    def __init__(self, folder: Path, kernel: Callable[[str], Path]) -> None:
-        self.folder = folder
-        self.kernel = kernel
-
-    def run(self, scenario: str, *options: str, **settings: object) -> Outcome:
-        """Boot one scenario to its end. Settings as in `start`."""
-        with self.start(scenario, *options, **settings) as guest:  # type: ignore[arg-type]
-            return guest.finish()
-
-    def start(
+    def __init__(
         self,
-        scenario: str,
+        folder: Path,
+        kernel: Path,
         *options: str,
+        initrd: bytes,
         cpu: str = "max",
         memory: str = "64M",
-        profile: str = "checked",
         machine: str = "q35",
-        initrd: bytes | None = None,
-    ) -> "Guest":
-        """Start QEMU; `options` are more of its options.
-
-        `initrd` replaces the archive that names the scenario.
-        """
-        if initrd is None:
-            initrd = write_cpio([("cmdline", scenario.encode() + b"\0")])
-        (self.folder / "initrd").write_bytes(initrd)
-        line = [
-            qemu.PROGRAM,
-            "-no-user-config",
-            "-nodefaults",
-            "-display",
-            "none",
-            "-no-reboot",
-            "-machine",
-            machine,
-            "-accel",
-            "tcg",
-            "-cpu",
-            cpu,
-            "-m",
-            memory,
-            "-kernel",
-            str(self.kernel(profile)),
-            "-initrd",
-            str(self.folder / "initrd"),
-            "-serial",
-            "stdio",
-            "-serial",
-            f"file:{self.folder / 'log'}",
-            "-qmp",
-            f"unix:{self.folder / 'qmp'},server=on,wait=off",
-            "-device",
-            f"isa-debug-exit,iobase={qemu.EXIT_PORT:#x},iosize=4",
-            *options,
-        ]
-        return Guest(
-            self.folder,
-            subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT),
-        )
-
-
-class Guest:
-    """A running QEMU."""
-
-    def __init__(self, folder: Path, process: "subprocess.Popen[bytes]") -> None:
+    ) -> None:
         self.folder = folder
-        self.process = process
+        (folder / "initrd").write_bytes(initrd)
+        line = [
+            *(qemu.PROGRAM, "-no-user-config", "-nodefaults", "-display", "none", "-no-reboot"),
+            *("-machine", machine, "-accel", "tcg", "-cpu", cpu, "-m", memory),
+            *("-kernel", str(kernel), "-initrd", str(folder / "initrd")),
+            *("-serial", "stdio", "-serial", f"file:{folder / 'log'}"),
+            *("-qmp", f"unix:{folder / 'qmp'},server=on,wait=off"),
+            *("-device", f"isa-debug-exit,iobase={qemu.EXIT_PORT:#x},iosize=4"),
+        ]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        self.process = subprocess.Popen([*line, *options], **pipes)  # type: ignore[call-overload]
 
     def __enter__(self) -> "Guest":
         return self
@@ -174,25 +131,46 @@ class Guest:
             yield execute
 
 
+class Probe:
+    """Runs scenarios of the probe kernel."""
+
+    def __init__(self, folder: Path, build: Callable[[str, str], Path]) -> None:
+        self.folder = folder
+        self.build = build
+
+    def kernel(self, profile: str = "checked") -> Path:
+        return self.build("tests.machine.probe_kernel", profile)
+
+    def run(self, scenario: str, *options: str, **settings: Any) -> Outcome:
+        """Boot one scenario to its end. Settings as in `start`."""
+        with self.start(scenario, *options, **settings) as guest:
+            return guest.finish()
+
+    def start(self, scenario: str, *options: str, profile: str = "checked", **settings: Any) -> Guest:
+        """Start QEMU with more `options`. `initrd` replaces the archive that names the scenario."""
+        settings.setdefault("initrd", write_cpio([("cmdline", scenario.encode() + b"\0")]))
+        return Guest(self.folder, self.kernel(profile), *options, **settings)
+
+
 @pytest.fixture(scope="session")
-def kernel(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Callable[[str], Path]:
-    """The ELF file of the probe for a profile, built by the first test process that needs it."""
+def build(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Callable[[str, str], Path]:
+    """The ELF file of a program's module for a profile, built by the first test process that needs it."""
     base = tmp_path_factory.getbasetemp()
     shared = base if worker_id == "master" else base.parent
 
-    def build(profile: str) -> Path:
-        output = shared / f"probe-{profile}.elf"
+    def build_once(module: str, profile: str) -> Path:
+        output = shared / f"{module}-{profile}.elf"
         with FileLock(f"{output}.lock"):
             if not output.exists():
-                build_program("tests.machine.probe_kernel", profile, output)
+                build_program(module, profile, output)
         return output
 
-    return build
+    return build_once
 
 
 @pytest.fixture
-def probe(tmp_path: Path, kernel: Callable[[str], Path]) -> Probe:
-    return Probe(tmp_path, kernel)
+def probe(tmp_path: Path, build: Callable[[str, str], Path]) -> Probe:
+    return Probe(tmp_path, build)
 
 
 @pytest.fixture(params=["max", "qemu64"])

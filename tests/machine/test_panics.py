@@ -28,7 +28,7 @@ def test_faults_of_the_kernel(probe: Probe, cpu: str, scenario: str) -> None:
     panic = probe.run(scenario, cpu=cpu).panic
     assert message in panic.messages[0]
     assert {"rip", "rsp", "rax", "r15", "cr2"} <= panic.registers.keys()
-    symbols = Symbols.load(probe.kernel("checked"))
+    symbols = Symbols.load(probe.kernel())
     names = [str(symbols.function_at(address)) for address in panic.returns]
     assert function in names[0]
     assert any("kernel_main" in name for name in names) or scenario == "overflow"

@@ -5,9 +5,7 @@ import time
 
 import pytest
 
-from tests.machine.conftest import Probe
-
-ICOUNT = ("-icount", "shift=0,sleep=off")
+from tests.machine.conftest import ICOUNT, Probe
 
 
 def measured_kilohertz(log: str) -> int:

@@ -122,6 +122,14 @@ def set_user_bases(fs: u64, gs: u64) -> None:
 
 
 @interface
+def set_user_gs_base(gs: u64) -> None:
+    """Set the GS base of user mode, quickly: an address the kernel has checked, or one of its own choice.
+
+    It may be any canonical address below the kernel image.
+    """
+
+
+@interface
 def set_io_permissions(permissions: Ptr[IoPermissions] | None) -> None:
     """Let the current thread use these I/O ports. Call it again after a change of the set."""
 

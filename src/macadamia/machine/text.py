@@ -46,5 +46,8 @@ def digit_character(digit: u8) -> u8:
 log = printer(log_write)
 """Write a line to the kernel log."""
 
+log_part = printer(log_write, end="")
+"""Write a part of a line to the kernel log."""
+
 put = printer(console_write)
 """Write a line to the program console."""

@@ -196,6 +196,9 @@ class Machine:
     def set_user_bases(self, fs: u64, gs: u64) -> None:
         self.user_bases = (int(fs) if fs < USER_END else 0, int(gs) if gs < USER_END else 0)
 
+    def set_user_gs_base(self, gs: u64) -> None:
+        self.user_bases = (self.user_bases[0], int(gs))
+
     def set_io_permissions(self, permissions: Any) -> None:
         self.io_permissions = permissions
 
@@ -272,7 +275,7 @@ class Machine:
 PROVIDED = (
     *("time_now", "set_timer", "stop_timer", "idle", "allow_interrupts"),
     *("enable_interrupt", "disable_interrupt", "acknowledge_interrupt"),
-    *("activate", "resume", "switch_fpu", "set_user_bases", "set_io_permissions"),
+    *("activate", "resume", "switch_fpu", "set_user_bases", "set_user_gs_base", "set_io_permissions"),
     *("load_page_table", "invalidate_page"),
     *("copy_from_user", "copy_to_user", "load_user_word", "store_user_word"),
     *("console_write", "console_read", "log_write", "power_off"),

@@ -130,7 +130,7 @@ unusable_processor:
 3:  hlt
     jmp 3b
 unusable_processor_text:
-    .asciz "panic: this processor has no 64-bit mode or no execute-disable\\nmacadamia: exit panic\\n"
+    .asciz "panic: this processor has no 64-bit mode or no execute-disable\\n"
 
 .code64
 long_mode:

@@ -17,8 +17,8 @@ What can go wrong here, and what is done about it:
 - Between SYSCALL and the first stack switch, and before SYSRET, the stack pointer is the user's. Interrupts
   are off there (MSR_FMASK); NMI, machine check and #DB have stacks of their own.
 - NMI, #DB and machine check may arrive before SWAPGS or after it, whatever CS says. Those from kernel mode
-  look at the GS base itself: the kernel's is negative, and user mode cannot set one (CR4.FSGSBASE stays
-  off, and `set_user_bases` accepts only user addresses).
+  look at the GS base itself: the kernel's is in the last 4 GiB, and user mode cannot have one there
+  (CR4.FSGSBASE stays off, and the kernel gives none: user_bases.py).
 - #DB may come on the first instruction here (a data breakpoint on MOV SS before SYSCALL): it is harmless,
   see above.
 - User flags: MSR_FMASK clears TF, DF, NT, AC, IOPL for system calls. Interrupts leave DF and AC: CLD and
@@ -177,6 +177,8 @@ INTERRUPT_TEMPLATE = template(
     "iretq",
 )
 
+KERNEL_GS_HIGH = -1  # the upper half of every address in the kernel image
+
 # EBX remembers whether GS has to be exchanged again.
 OWN_STACK_TEMPLATE = template(
     PUSH_GENERAL,
@@ -187,8 +189,8 @@ OWN_STACK_TEMPLATE = template(
     "jnz 1f",
     f"movl ${control.MSR_GS_BASE:#x}, %ecx",
     "rdmsr",
-    "testl %edx, %edx",
-    "js 2f",
+    f"cmpl ${KERNEL_GS_HIGH}, %edx",
+    "je 2f",
     "1:",
     "swapgs",
     "incl %ebx",

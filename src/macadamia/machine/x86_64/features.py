@@ -1,14 +1,13 @@
 """What this processor can do: CPUID (SDM volume 2), and turning on what protects the kernel."""
 
-from macadamia.lang import Struct, panic, static, u32, u64
+from macadamia.lang import Array, Struct, panic, range, static, u32, u64
+from macadamia.machine.text import log, log_part
 from macadamia.machine.x86_64 import control
 from macadamia.machine.x86_64.instructions import cpuid, read_cr0, read_cr4, write_cr0, write_cr4
 
 LEAF_FEATURES = 1
 LEAF_STRUCTURED = 7
-LEAF_EXTENDED_MAXIMUM = 0x8000_0000
 LEAF_EXTENDED = 0x8000_0001
-LEAF_POWER = 0x8000_0007
 
 
 class Feature:
@@ -22,7 +21,6 @@ class Feature:
     SMAP = 1 << 5
     UMIP = 1 << 6
     GIBIBYTE_PAGES = 1 << 7
-    INVARIANT_TSC = 1 << 8
 
 
 class Features(Struct):
@@ -30,6 +28,10 @@ class Features(Struct):
 
 
 features = static(Features)
+
+FEATURES = {name: bit for name, bit in vars(Feature).items() if not name.startswith("_")}
+FEATURE_COUNT = len(FEATURES)
+names = static(Array[str, FEATURE_COUNT], list(FEATURES))  # in the order of their bits
 
 REQUIRED_EDX = 1 << 0 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 9 | 1 << 13 | 1 << 24 | 1 << 25 | 1 << 26
 """Leaf 1: FPU, TSC, MSR, PAE, APIC, PGE, FXSR, SSE, SSE2."""
@@ -54,10 +56,6 @@ def read_features() -> None:
         _, ebx, structured_ecx, _ = cpuid(LEAF_STRUCTURED, 0)
         bits |= choose(ebx, 7, Feature.SMEP) | choose(ebx, 20, Feature.SMAP)
         bits |= choose(structured_ecx, 2, Feature.UMIP)
-    maximum_extended, _, _, _ = cpuid(LEAF_EXTENDED_MAXIMUM, 0)
-    if maximum_extended >= LEAF_POWER:
-        _, _, _, power_edx = cpuid(LEAF_POWER, 0)
-        bits |= choose(power_edx, 8, Feature.INVARIANT_TSC)
     features.bits = bits
 
 
@@ -82,3 +80,11 @@ def enable_protection() -> None:
 
 def enable_if(feature: u64, cr4_bit: u64) -> u64:
     return cr4_bit if has(feature) else 0
+
+
+def log_features() -> None:
+    log_part("machine: processor features:")
+    for i in range(u64(FEATURE_COUNT)):
+        if features.bits >> i & 1:
+            log_part(f" {names[i]}")
+    log("")

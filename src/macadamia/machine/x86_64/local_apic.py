@@ -6,6 +6,7 @@ from macadamia.machine.x86_64.instructions import read_msr, write_msr
 from macadamia.machine.x86_64.kernel_space import map_device
 
 APIC_BASE_ADDRESS = 0x000F_FFFF_FFFF_F000
+APIC_BASE_EXTENDED = 1 << 10  # x2APIC mode, in which the registers are not in memory
 APIC_BASE_ENABLE = 1 << 11
 APIC_SIZE = 0x400
 
@@ -53,7 +54,9 @@ def local_apic() -> Ptr[LocalApic]:
 
 def start_local_apic() -> None:
     """Enable this processor's APIC with every local source masked but NMI."""
-    base = read_msr(MSR_APIC_BASE)
+    base = read_msr(MSR_APIC_BASE) & ~(APIC_BASE_EXTENDED | APIC_BASE_ENABLE)
+    if read_msr(MSR_APIC_BASE) & APIC_BASE_EXTENDED:
+        write_msr(MSR_APIC_BASE, base)  # x2APIC mode is left through off (SDM volume 3, 11.12.5)
     write_msr(MSR_APIC_BASE, base | APIC_BASE_ENABLE)
     if place.registers == 0:
         place.registers = map_device(base & APIC_BASE_ADDRESS, APIC_SIZE)

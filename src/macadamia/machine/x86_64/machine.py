@@ -33,7 +33,7 @@ from macadamia.machine.x86_64.panic import stop
 from macadamia.machine.x86_64.power import power_off
 from macadamia.machine.x86_64.serial import console_read, console_write, log_write
 from macadamia.machine.x86_64.start import machine_start
-from macadamia.machine.x86_64.user_bases import set_user_bases
+from macadamia.machine.x86_64.user_bases import set_user_bases, set_user_gs_base
 from macadamia.machine.x86_64.user_copy import copy_from_user, copy_to_user, load_user_word, store_user_word
 
 ENTRY = machine_start
@@ -42,7 +42,7 @@ LINKER_SCRIPT = layout.LINKER_SCRIPT
 IMPLEMENTATIONS = (
     *(time_now, set_timer, stop_timer),
     *(idle, allow_interrupts, enable_interrupt, disable_interrupt, acknowledge_interrupt),
-    *(activate, resume, switch_fpu, set_user_bases, set_io_permissions),
+    *(activate, resume, switch_fpu, set_user_bases, set_user_gs_base, set_io_permissions),
     *(physical_pointer, load_page_table, invalidate_page),
     *(copy_from_user, copy_to_user, load_user_word, store_user_word),
     *(console_write, console_read, log_write, power_off, stop),

@@ -1,8 +1,8 @@
 """The end: telling QEMU, or whatever this machine is, that it is over.
 
 QEMU's isa-debug-exit device (at port 0xF4) ends the emulator with a status made from what is written: that
-and the last line of the log are the contract with `mac run`. On a machine without it the processor is reset
-through the keyboard controller; where that does nothing, it halts for good.
+and the last line of the log are the contract with `mac run`. A machine without it is reset;
+where that does nothing, the processor halts for good.
 """
 
 from typing import NoReturn
@@ -11,14 +11,12 @@ from macadamia.lang import implements, u8
 from macadamia.machine import interface
 from macadamia.machine.text import log
 from macadamia.machine.x86_64.instructions import disable_interrupts, halt, write_port8
+from macadamia.machine.x86_64.reset import reset
 from macadamia.machine.x86_64.serial import COM1, COM2, drain_serial
 
 DEBUG_EXIT_PORT = 0xF4
 DEBUG_EXIT_ORDERLY = 0x31
 DEBUG_EXIT_PANIC = 0x33
-
-KEYBOARD_COMMAND_PORT = 0x64
-KEYBOARD_PULSE_RESET = 0xFE  # 8042 command: pulse output line 0, the processor's reset
 
 
 @implements(interface.power_off)
@@ -33,6 +31,6 @@ def leave(code: u8) -> NoReturn:
     drain_serial(COM1)
     drain_serial(COM2)
     write_port8(DEBUG_EXIT_PORT, code)
-    write_port8(KEYBOARD_COMMAND_PORT, KEYBOARD_PULSE_RESET)
+    reset()
     while True:
         halt()

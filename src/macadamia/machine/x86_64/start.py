@@ -10,7 +10,7 @@ from macadamia.machine.x86_64 import boot, layout
 from macadamia.machine.x86_64.assembly import template
 from macadamia.machine.x86_64.clock import clock, note_start, start_clock
 from macadamia.machine.x86_64.entry import enable_system_calls
-from macadamia.machine.x86_64.features import Feature, enable_protection, has, read_features
+from macadamia.machine.x86_64.features import Feature, enable_protection, has, log_features, read_features
 from macadamia.machine.x86_64.fpu import start_fpu
 from macadamia.machine.x86_64.frames import frame_pool
 from macadamia.machine.x86_64.initrd import initrd, read_initrd
@@ -25,6 +25,7 @@ from macadamia.machine.x86_64.processor import (
     Processor,
     boot_processor,
 )
+from macadamia.machine.x86_64.reset import find_reset_register
 from macadamia.machine.x86_64.segments import load_segments
 from macadamia.machine.x86_64.serial import start_console_and_log
 from macadamia.machine.x86_64.smap import patch_smap_sites
@@ -63,6 +64,7 @@ def machine_start_on_stack() -> NoReturn:
     mask_legacy_pic()
     start_local_apic()
     find_io_apics()
+    find_reset_register()
     start_clock()
     if boot_info.initrd_size:
         read_initrd(PhysAddr(boot_info.initrd_start), boot_info.initrd_size)
@@ -82,7 +84,8 @@ def start_memory() -> None:
     for i in range(boot_info.range_count):
         found = boot_info.ranges[i]
         if found.type == MemoryType.RAM:
-            frame_pool.add(max(found.start, LOW_MEMORY_END), found.start + found.size)
+            end = min(found.start + found.size, layout.PHYSICAL_MAP_SIZE)
+            frame_pool.add(max(found.start, LOW_MEMORY_END), end)
     frame_pool.reserve(layout.KERNEL_PHYSICAL, layout.image_end() - layout.KERNEL_BASE)
     frame_pool.reserve(boot_info.initrd_start, boot_info.initrd_start + boot_info.initrd_size)
     if has(Feature.SMAP):
@@ -99,6 +102,7 @@ def allocate_stacks(processor: Ptr[Processor]) -> None:
 
 
 def report() -> None:
+    log_features()
     memory = frame_pool.available * PAGE_SIZE >> 20
     kilohertz = clock.frequency // 1000
     log(f"machine: {memory} MiB free, {initrd.count} modules, time-stamp counter {kilohertz} kHz")
