@@ -92,6 +92,7 @@ class Scope:
     pointers: dict[str, str] = field(default_factory=dict)
     arrays: dict[str, str] = field(default_factory=dict)
     structs: list[str] = field(default_factory=list)
+    nullable: list[str] = field(default_factory=list)  # names of type Ptr[Record] | None
     fields: list[Field] = field(default_factory=list)
     functions: list[Signature] = field(default_factory=list)
     loops: int = 0  # how deep in loops
@@ -100,7 +101,8 @@ class Scope:
     def inner(self) -> Scope:
         """The scope of a nested block: what it introduces is not visible outside."""
         copies = {name: dict(getattr(self, name)) for name in ("variables", "pointers", "arrays")}
-        return replace(self, structs=list(self.structs), **copies)
+        lists = {name: list(getattr(self, name)) for name in ("structs", "nullable", "functions")}
+        return replace(self, **copies, **lists)
 
 
 class Writer:
@@ -275,7 +277,8 @@ class Writer:
         places = [f"{a}[{self.index(depth)}]" for a, t in self.scope.arrays.items() if t == name]
         places += [f"{p}[0]" for p, t in self.scope.pointers.items() if t == name]
         wanted = [f for f in self.scope.fields if f.type == name]
-        places += [f"{s}.{f.name}" for s in self.scope.structs for f in wanted]
+        structs = [*self.scope.structs, *(self.scope.nullable if self.rarely() else ())]
+        places += [f"{s}.{f.name}" for s in structs for f in wanted]
         return self.draw(st.sampled_from(places)) if places else None
 
     def index(self, depth: int) -> str:
@@ -503,7 +506,13 @@ class Writer:
         """New memory on the stack, or another pointer into what there is."""
         name = self.any_type()
         variable = self.fresh("m")
-        form = self.choose("array", "scalar", "struct", "pointer")
+        form = self.choose("array", "scalar", "struct", "pointer", "link", "function")
+        if form == "link" and self.scope.structs:
+            return self.link()
+        if form == "function" and self.scope.functions:
+            function = self.draw(st.sampled_from(self.scope.functions))
+            self.scope.functions.append(replace(function, name=variable))
+            return [f"{variable} = {function.name}"]
         if form == "array":
             self.scope.arrays[variable] = name
             return [f"{variable} = local(Array[{name}, {ARRAY_LENGTH}])"]
@@ -511,10 +520,23 @@ class Writer:
             self.scope.structs.append(variable)
             return [f"{variable} = local(Record)"]
         array = next((a for a, t in self.scope.arrays.items() if t == name), None)
-        self.scope.pointers[variable] = name
+        value = f"local({name})"
         if form == "pointer" and array:
-            return [f"{variable} = pointer_to({array}[{self.index(depth)}])"]
-        return [f"{variable} = local({name})"]
+            value = f"pointer_to({array}[{self.index(depth)}])"
+        self.scope.pointers[variable] = name
+        return [f"{variable} = {value}"]
+
+    def link(self) -> list[str]:
+        """Set or follow a pointer that may be None, and use what it points to if it is not."""
+        struct, variable = self.draw(st.sampled_from(self.scope.structs)), self.fresh("q")
+        if self.draw(st.booleans()):
+            target = self.draw(st.sampled_from([*self.scope.structs, *self.scope.nullable, "None"]))
+            return [f"{struct}.next = {target}"]
+        self.scope.nullable.append(variable)
+        item = self.draw(st.sampled_from(self.scope.fields))
+        use = f"{variable}.{item.name} = {self.assignable(item.type, 1)}"
+        test = self.choose(f"{variable} is not None", variable, f"{variable} == {struct}")
+        return [f"{variable} = {struct}.next", f"if {test}:", f"    {use}"]
 
     def assert_statement(self, depth: int) -> list[str]:
         if self.rarely():
@@ -615,7 +637,8 @@ def whole_programs(draw: DrawFn, count: int = 3) -> Program:
     """Helpers and functions with loops, branches, memory, structs and pointers."""
     fields = draw(record_fields())
     array_types = draw(st.lists(st.sampled_from(MEMORY_TYPES), min_size=1, max_size=3, unique=True))
-    lines = [HEADER, "", "class Record(Struct):", *(item.declaration for item in fields), ""]
+    lines = [HEADER, "", "class Record(Struct):", *(item.declaration for item in fields)]
+    lines += ['    next: Ptr["Record"] | None', ""]
     lines.append("record = static(Record)")
     for name in array_types:
         initial = draw(st.lists(values(name), min_size=ARRAY_LENGTH, max_size=ARRAY_LENGTH))
