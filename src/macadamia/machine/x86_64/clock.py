@@ -19,7 +19,7 @@ NANOSECONDS = 1_000_000_000  # per second
 MEASURING_TIME = 1000  # 1/s: the reciprocal of how long a frequency is measured
 SAMPLES = 8  # of which the quickest is believed
 LONGEST_COUNT = 0xFFFF_FFFF  # of the APIC timer
-FURTHEST = 1 << 62  # ns, over a century: keeps conversions from overflowing
+FURTHEST = 1 << 60  # ns, 36 years: keeps conversions from overflowing
 
 LEAF_CRYSTAL = 0x15
 LEAF_HYPERVISOR = 0x4000_0000
