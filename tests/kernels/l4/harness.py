@@ -35,7 +35,13 @@ from macadamia.kernels.l4.root_threads import (
 from macadamia.kernels.l4.space import Space
 from macadamia.kernels.l4.system_calls import Call, system_call
 from macadamia.kernels.l4.thread import Activity, Thread, ThreadState
-from macadamia.kernels.l4.thread_table import INTERRUPT_LINES, USER_BASE, make_thread_slot, thread_slot
+from macadamia.kernels.l4.thread_table import (
+    INTERRUPT_LINES,
+    USER_BASE,
+    make_thread_slot,
+    release_thread_slot,
+    thread_slot,
+)
 from macadamia.kernels.l4.timeouts import heap
 from macadamia.lang import (
     Array,
@@ -60,6 +66,7 @@ from macadamia.machine.addresses import PAGE_BITS, PAGE_SIZE, PhysAddr, VirtAddr
 from macadamia.machine.x86_64.address_space import spaces
 from macadamia.machine.x86_64.frame import SYSTEM_CALL
 
+SLOTS_LEFT = 1 << 20
 POOL_SIZE = 1 << 20  # bytes of kernel memory
 USER_MEMORY_SIZE = 64 * PAGE_SIZE
 SIGMA0_NUMBER = USER_BASE
@@ -163,8 +170,15 @@ def make_simulated_slot(number: u32) -> bool:
     return True
 
 
+@implements(release_thread_slot)
+def release_simulated_slot(number: u32) -> None:
+    assert not slots[number].exists()
+    machine.slots_left += 1
+
+
 IMPLEMENTATIONS = (
     *(physical_pointer, load_page_table, invalidate_page, simulated_slot, make_simulated_slot),
+    release_simulated_slot,
     *(time_now, set_timer, stop_timer, allow_interrupts, preempted),
     *(enable_interrupt, disable_interrupt, acknowledge_interrupt),
 )
@@ -291,7 +305,7 @@ class Kernel:
         for address, content in INITIAL.items():
             memory.write(address, content)
         memory.write(heap.kernel_address, bytes(HEAP_USED))
-        machine.slots_left = u64(1 << 20)
+        machine.slots_left = u64(SLOTS_LEFT)
         machine.now = u64(1_000_000)
         start = pool.kernel_address
         spaces.kernel_root = PhysAddr(start)
@@ -443,6 +457,7 @@ class Kernel:
 
     def check(self) -> None:
         """Assert the rules of states and queues."""
+        assert machine.slots_left == SLOTS_LEFT - sum(slots[number].id != ThreadId(0) for number in THREADS)
         threads = [slots[number] for number in THREADS if slots[number].id != ThreadId(0)]
         check_ready(threads)
         for thread in threads:

@@ -1,7 +1,7 @@
-"""Threads and IPC in plain Python: what the kernel must do, without rings, heaps, registers or address spaces.
+"""Threads and IPC in plain Python: what the kernel must do, without rings, heaps or registers.
 
-A step is a tuple: a name and its arguments. `Model.apply` says what follows from it; `perform` lets the kernel do
-the same; `compare` asserts that both agree.
+A step is a tuple: a name and its arguments. `Model.apply` says what follows from it; `perform` lets the
+kernel do the same; `compare` asserts that both agree.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from macadamia.kernels.l4.thread import ThreadState
-from tests.kernels.l4.harness import ANY, NIL, USER_BASE, ZERO, Kernel, gid, machine
+from macadamia.kernels.l4.thread_table import USER_BASE
+from tests.kernels.l4.harness import ANY, NIL, ZERO, Kernel, gid, machine
 
 NAMES = "ABCD"
 LINE = "I"  # an interrupt line, whose handler is A

@@ -10,8 +10,9 @@ import os
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from macadamia.kernels.l4.timeouts import heap
 from macadamia.lang import memory
-from tests.kernels.l4.harness import SIZES, Kernel, heap
+from tests.kernels.l4.harness import SIZES, Kernel
 from tests.kernels.l4.ipc_model import LINE, NAMES, Model, Step, begin, compare, perform
 
 DEPTH = int(os.environ.get("L4_DEPTH", "3"))
@@ -78,7 +79,7 @@ def explore(kernel: Kernel, model: Model, depth: int) -> int:
     seen = 1
     if depth == 0:
         return seen
-    before = saved() + [(kernel.pool_start, memory.bytes_at(kernel.pool_start, kernel.pool_used))]
+    before = [*saved(), (kernel.pool_start, memory.bytes_at(kernel.pool_start, kernel.pool_used))]
     for step in TWO_THREADS:
         if not model.is_possible(step):
             continue

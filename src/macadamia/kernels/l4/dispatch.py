@@ -31,7 +31,9 @@ def take_interrupts() -> None:
     """Handle what came meanwhile."""
     if processor.timer_changed:
         program_timer()
+    processor.in_kernel = True
     allow_interrupts()
+    processor.in_kernel = False
 
 
 def do_kernel_work(thread: Ptr[Thread]) -> None:

@@ -12,7 +12,7 @@ from macadamia.abi.l4.identifiers import ThreadId, global_id
 from macadamia.abi.l4.messages import INTERRUPT_PROTOCOL, protocol_label, tag
 from macadamia.kernels.l4 import cancellation
 from macadamia.kernels.l4.thread import Activity, Thread, ThreadState
-from macadamia.kernels.l4.thread_table import INTERRUPT_LINES, thread_slot
+from macadamia.kernels.l4.thread_table import INTERRUPT_LINES, release_thread_slot, thread_slot
 from macadamia.lang import Ptr, cast, fill_bytes, range, sizeof, u8, u32
 from macadamia.machine.interface import acknowledge_interrupt, disable_interrupt, enable_interrupt
 
@@ -50,6 +50,7 @@ def dissociate(thread: Ptr[Thread]) -> None:
     cancellation.fail_senders(thread)
     cancellation.detach(thread)
     fill_bytes(cast(u8, thread), 0, sizeof(Thread))
+    release_thread_slot(number)
 
 
 def dissociate_all_of(handler: ThreadId) -> None:

@@ -20,6 +20,7 @@ class Processor(Struct, align=64):
     slice_owner: Ptr[Thread] | None  # who pays for the time that passes
     slice_began: u64  # nanoseconds
     delay_ends: u64  # nanoseconds: when the running thread must let itself be preempted; 0 = at once
+    in_kernel: bool  # interrupts are taken in the kernel: whoever lets them in decides who runs
     timer_changed: bool  # the timer must be set again before user mode is entered
     ready_words: Array[u64, PRIORITIES // WORD_BITS]  # bit set = queue not empty
     ready: Array[Ptr[Thread] | None, PRIORITIES]

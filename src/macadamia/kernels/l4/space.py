@@ -13,12 +13,22 @@ from macadamia.kernels.l4.physical_memory import physical_memory
 from macadamia.lang import Ptr, Struct, cast, fill_bytes, sizeof, u8, u64
 from macadamia.machine.addresses import PAGE_SIZE, PhysAddr, VirtAddr
 from macadamia.machine.interface import physical_pointer
-from macadamia.machine.x86_64.address_space import AddressSpace
+from macadamia.machine.x86_64.address_space import USER_ENTRIES, AddressSpace
 from macadamia.machine.x86_64.layout import USER_END
 from macadamia.machine.x86_64.page_table import ACCESSED, DIRTY, PRESENT, WRITABLE, Entry, page_size
 
 KIP_AREA_LOG2 = 12  # of the smallest KIP area (KipAreaInfo)
 UTCB_AREA_LOG2 = SMALLEST_FPAGE  # of the smallest UTCB area (UtcbAreaInfo.s)
+
+
+class SharedPages(Struct):
+    """Pages that the kernel shows all spaces, at the end of user memory (stubs.py): mapping skips them."""
+
+    start: u64  # USER_END if there are none
+
+
+shared_pages = SharedPages()
+shared_pages.start = USER_END
 
 
 class Area(Struct):
@@ -52,7 +62,8 @@ class Space(PageTables):
 
     def in_kernel_areas(self, start: u64, end: u64) -> bool:
         """Whether any byte from `start` to `end` belongs to an area that mapping skips."""
-        return self.kip_area.overlaps(start, end) or self.utcb_area.overlaps(start, end)
+        in_areas = self.kip_area.overlaps(start, end) or self.utcb_area.overlaps(start, end)
+        return in_areas or end > shared_pages.start
 
     def utcb_fits(self, location: u64, size: u64) -> bool:
         """Whether a UTCB of `size` bytes, a power of two, may lie at `location`."""
@@ -130,7 +141,8 @@ def is_user_region(region: Fpage, smallest_log2: u64) -> bool:
     if size_log2 < smallest_log2 or region.is_io():
         return False
     size = u64(1) << size_log2
-    return size <= USER_END and region.address() <= USER_END - size
+    end = shared_pages.start
+    return size <= end and region.address() <= end - size
 
 
 def regions_overlap(one: Fpage, other: Fpage) -> bool:
@@ -160,6 +172,8 @@ def keep_table(_table: PhysAddr) -> None:
 def free_space(space: Ptr[Space]) -> None:
     """End of an empty space that is not current."""
     assert space.root_count == 0, "a space that is not empty"
+    if shared_pages.start < USER_END:
+        space.entries[USER_ENTRIES - 1] = Entry(0)
     space.address_space.destroy(keep_table)
     kernel_memory.free_pair(space.root)
 

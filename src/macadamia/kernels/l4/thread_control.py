@@ -19,6 +19,7 @@ from macadamia.kernels.l4.thread_table import (
     USER_BASE,
     find_thread,
     make_thread_slot,
+    release_thread_slot,
     thread_slot,
     thread_with_number,
 )
@@ -85,7 +86,10 @@ def control_interrupt(line: ThreadId, handler: ThreadId) -> CallError:
         return CallError.OK
     if not make_thread_slot(line.number):
         return CallError.OUT_OF_MEMORY
-    return CallError.OK if interrupt_lines.associate(line.number, handler) else CallError.INVALID_THREAD
+    if interrupt_lines.associate(line.number, handler):
+        return CallError.OK
+    release_thread_slot(line.number)
+    return CallError.INVALID_THREAD
 
 
 def make_thread(
@@ -100,6 +104,7 @@ def make_thread(
         return CallError.OUT_OF_MEMORY
     space = create_space() if specifier == dest else space_of(specifier)
     if space is None:
+        release_thread_slot(dest.number)
         return CallError.OUT_OF_MEMORY if specifier == dest else CallError.INVALID_SPACE
     thread = thread_slot(dest.number)
     initialise(thread, dest, space, scheduler_id)
@@ -311,4 +316,6 @@ def leave_space(thread: Ptr[Thread]) -> bool:
 
 def clear(thread: Ptr[Thread]) -> None:
     """The thread number is free again; nothing of the thread stays in its control block."""
+    number = thread.id.number
     fill_bytes(cast(u8, thread), 0, sizeof(Thread))
+    release_thread_slot(number)

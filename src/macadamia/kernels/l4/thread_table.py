@@ -20,6 +20,11 @@ def make_thread_slot(number: u32) -> bool:
     """Make the control block of `number` writable. False when the kernel's memory is exhausted."""
 
 
+@interface
+def release_thread_slot(number: u32) -> None:
+    """The control block of `number`, which was made writable, is zeroed and not needed any more."""
+
+
 def find_thread(id_: ThreadId) -> Ptr[Thread] | None:
     """The thread with exactly this global id, version included; None if there is none."""
     if id_.number >= THREAD_NUMBERS or id_.is_nil():
