@@ -168,7 +168,7 @@ def code_table(rows: Sequence[Row], metric: str, title: str) -> TextTable:
 
 
 def code_line(rows: Sequence[Row], metric: str, case: str) -> tuple[str, ...]:
-    cells = [case.replace("_", " "), shown(find(rows, case, "gcc", metric), number)]
+    cells = [readable(case), shown(find(rows, case, "gcc", metric), number)]
     for profile in PROFILES:
         cells.append(shown(find(rows, case, f"macadamia {profile}", metric), number))
         cells.append(shown(find(rows, case, f"macadamia {profile}", f"ratio of {metric}"), ratio))
@@ -181,10 +181,14 @@ def figures_table(rows: Iterable[Row]) -> TextTable:
     others = [row for row in rows if row.limit not in (None, WORST_RATIO) or row.metric == "lines/s"]
     lines = []
     for row in [worst, *others]:
-        case = f"worst ratio: {row.case}" if row is worst else row.case
+        case = f"worst ratio ({readable(row.case)})" if row is worst else row.case
         to_reach = "" if row.limit is None else f"{'≤' if row.better == 'lower' else '≥'} {number(row.limit)}"
         lines.append((case, row.metric, number(row.value), to_reach))
     return TextTable("Figures to reach", ("figure", "unit", "measured", "to reach"), tuple(lines))
+
+
+def readable(case: str) -> str:
+    return case.replace("_", " ")
 
 
 def shown(row: Row | None, form: Callable[[float], str]) -> str:

@@ -27,6 +27,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from macadamia.lab.errors import LabError
+from macadamia.lab.packages import REPOSITORY
+
 
 @dataclass(frozen=True)
 class Row:
@@ -55,7 +58,10 @@ def geometric_mean(values: Sequence[float]) -> float:
 
 
 def write_json(rows: Iterable[Row], path: Path) -> None:
-    path.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+    try:
+        path.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+    except OSError as error:
+        raise LabError(f"cannot write {path}: {error.strerror}") from None
 
 
 def read_json(path: Path) -> list[Row]:
@@ -106,7 +112,7 @@ def machine() -> dict[str, str]:
     """The machine and the versions that every row depends on."""
     import llvmlite.binding as llvm
 
-    return {
+    return _commit() | {
         "cpu": _processor(),
         "host": f"{platform.system()} {platform.release()}, {os.cpu_count()} CPUs",
         "python": platform.python_version(),
@@ -127,3 +133,12 @@ def _processor() -> str:
     except OSError:
         found = None
     return found[1] if found else platform.processor() or "unknown"
+
+
+def _commit() -> dict[str, str]:
+    """The commit that was measured; nothing when the sources came without git."""
+    command = ["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty"]
+    try:
+        return {"commit": subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()}
+    except (OSError, subprocess.CalledProcessError):
+        return {}
