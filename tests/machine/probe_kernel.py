@@ -37,6 +37,7 @@ from macadamia.machine.addresses import PAGE_SIZE, PhysAddr, VirtAddr
 from macadamia.machine.interface import (
     acknowledge_interrupt,
     activate,
+    allow_interrupts,
     console_read,
     copy_from_user,
     copy_to_user,
@@ -61,7 +62,8 @@ from macadamia.machine.x86_64.control import FLAG_TRAP
 from macadamia.machine.x86_64.frame import FpuState, Frame, Vector
 from macadamia.machine.x86_64.frames import allocate_table, frame_pool
 from macadamia.machine.x86_64.initrd import initrd, same_bytes
-from macadamia.machine.x86_64.instructions import write_port8
+from macadamia.machine.x86_64.instructions import read_port8, write_port8
+from macadamia.machine.x86_64.io_apic import ISA_LINES
 from macadamia.machine.x86_64.layout import (
     KERNEL_BASE,
     USER_END,
@@ -359,6 +361,8 @@ def handle_interrupt(line: u32) -> None:
     probe.ticks += 1
     if line == COM1_LINE:
         read_input()
+    elif line >= ISA_LINES and probe.ticks == 3:
+        read_port8(PCI_PORTS + 2)  # identifies the interrupt and ends it
     acknowledge_interrupt(line)
 
 
@@ -424,6 +428,41 @@ def legacy_timer() -> None:
     while probe.ticks < 20:
         idle()
     put(f"20 ticks in {(time_now() - start) // 1000} us")
+
+
+PCI_SERIAL = 3  # device number of a pci-serial
+PCI_PORTS = 0xC000  # where we put its UART
+
+
+@action
+def level_triggered() -> None:
+    """A PCI device holds its line until it is served: here after the third announcement."""
+    write_pci(0x10, PCI_PORTS)  # base address 0
+    write_pci(0x04, 1)  # command: I/O space
+    for line in range(u32(16), 24):
+        enable_interrupt(line)
+    write_port8(PCI_PORTS + 1, 2)  # interrupt when the transmitter is empty, as it is
+    for _ in range(1000):
+        allow_interrupts()
+    put(f"announced {probe.ticks} times")
+
+
+def write_pci(register: u32, value: u32) -> None:
+    """PCI configuration mechanism 1 (PCI 3.0, 3.2.2.3.2)."""
+    asm("outl $0, $1", "{eax},{dx}", u32(0x8000_0000) | PCI_SERIAL << 11 | register, u16(0xCF8))
+    asm("outl $0, $1", "{eax},{dx}", value, u16(0xCFC))
+
+
+@action
+def preemption_points() -> None:
+    """Interrupts come at preemption points, and nowhere else in the kernel."""
+    set_timer(time_now())
+    end = time_now() + 1_000_000
+    while time_now() < end:
+        pass
+    put(f"before {probe.ticks}")
+    allow_interrupts()
+    put(f"after {probe.ticks}")
 
 
 @action

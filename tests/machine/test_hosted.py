@@ -1,11 +1,11 @@
 """The simulated machine drives a small kernel as the real one would, compiled and uncompiled."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
 import pytest
 
-from macadamia.lang import memory, u64
+from macadamia.lang import Ptr, memory, u16, u64
 from macadamia.lang.definition import definition
 from macadamia.lang.functions import by_interface
 from macadamia.lang.jit import jit
@@ -13,6 +13,7 @@ from macadamia.machine.addresses import PhysAddr, VirtAddr
 from macadamia.machine.hosted.machine import Deadlock, Line, Machine, PoweredOff
 from macadamia.machine.hosted.memory import RAM_SIZE, RAM_START
 from macadamia.machine.hosted.processor import Access, PageFault
+from macadamia.machine.io_permissions import IoPermissions
 from macadamia.machine.x86_64.page_table import USER, WRITABLE
 from tests.machine import hosted_kernel
 from tests.machine.hosted_kernel import kernel
@@ -114,3 +115,23 @@ def test_exceptions_console_and_power(machine: Machine) -> None:
     with pytest.raises(PoweredOff) as off:
         machine.system_call(rax=5)
     assert off.value.status == 9
+
+
+def change_ports(ports: Ptr[IoPermissions], allowed: u16, also_allowed: u16, denied: u16) -> bool:
+    ports.clear()
+    ports.allow(allowed)
+    ports.allow(also_allowed)
+    before = ports.version
+    ports.deny(denied)
+    return ports.version != before and ports.allows(allowed) and not ports.allows(denied)
+
+
+@pytest.mark.parametrize(
+    "run", [definition(change_ports), jit([change_ports]).change_ports], ids=["CPython", "jit"]
+)
+def test_io_permissions(run: Callable[..., bool]) -> None:
+    """Each change has a version of its own, by which the processor knows that its copy is old."""
+    ports = IoPermissions()
+    assert run(ports, u16(0x3F8), u16(0xFFFF), u16(0xFFFF))
+    denied = bytes(int(byte) for byte in ports.denied)
+    assert denied == bytes(0xFE if place == 0x3F8 // 8 else 0xFF for place in range(len(denied)))

@@ -40,6 +40,15 @@ def test_an_interrupt_line(probe: Probe, cpu: str) -> None:
     assert 18_500 < int(microseconds) < 20_500
 
 
+def test_a_level_triggered_line_is_announced_until_its_device_is_served(probe: Probe, cpu: str) -> None:
+    outcome = probe.run("level-triggered", "-device", "pci-serial,addr=3", cpu=cpu)
+    assert outcome.lines == ["announced 3 times"]
+
+
+def test_preemption_points(probe: Probe) -> None:
+    assert probe.run("preemption-points", *ICOUNT).lines == ["before 0", "after 1"]
+
+
 def test_console_input_by_interrupt(probe: Probe, cpu: str) -> None:
     with probe.start("input", cpu=cpu) as guest:
         guest.wait_for(b"ready")

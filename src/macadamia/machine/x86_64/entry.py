@@ -37,7 +37,6 @@ from macadamia.lang import (
     inline,
     naked,
     offsetof,
-    pointer_at,
     sizeof,
     unreachable,
 )
@@ -242,11 +241,6 @@ def own_stack_entry() -> NoReturn:
 @export("debug_entry")
 def debug_entry() -> NoReturn:
     asm(DEBUG_TEMPLATE, "")
-
-
-def current_frame() -> Ptr[Frame]:
-    """The frame of the current thread: its registers while it is in the kernel."""
-    return pointer_at(Frame, this_processor().task.rsp0 - END)
 
 
 @inline

@@ -133,9 +133,6 @@ class Frame(Struct, align=16):
         """Give the thread those of `flags` that a user may choose."""
         self.rflags = self.rflags & ~USER_FLAGS | flags & USER_FLAGS
 
-    def from_user(self) -> bool:
-        return self.cs & PRIVILEGE_MASK != 0
-
     def is_consistent(self) -> bool:
         """What the return paths rely on; checked profile asserts it before each return to user mode."""
         return (

@@ -14,11 +14,6 @@ def write_port8(port: u16, value: u8) -> None:
 
 
 @inline
-def write_port16(port: u16, value: u16) -> None:
-    asm("outw $0, $1", "{ax},{dx},~{memory}", value, port)
-
-
-@inline
 def read_port32(port: u16) -> u32:
     return asm_value(u32, "inl $1, $0", "={eax},{dx},~{memory}", port)
 
@@ -97,11 +92,6 @@ def write_dr6(value: u64) -> None:
 
 
 @inline
-def write_dr7(value: u64) -> None:
-    asm("movq $0, %dr7", "r,~{memory}", value)
-
-
-@inline
 def write_xcr0(value: u64) -> None:
     """Extended control register 0: which states XSAVE handles (SDM volume 1, 13.3)."""
     asm("xsetbv", "{ecx},{eax},{edx},~{memory}", u32(0), u32.wrap(value), u32.wrap(value >> 32))
@@ -120,8 +110,12 @@ def invalidate_page_translation(address: u64) -> None:
 
 
 @inline
-def enable_interrupts() -> None:
-    asm("sti", "~{memory}")
+def open_interrupt_window() -> None:
+    """STI; NOP; CLI: interrupts are held off for one instruction after STI and come before CLI.
+
+    (With PAUSE in the middle, QEMU 7.2 lets none in.)
+    """
+    asm("sti; nop; cli", "~{memory}")
 
 
 @inline
@@ -144,11 +138,6 @@ def halt() -> None:
 def pause() -> None:
     """PAUSE: a hint that this is a waiting loop."""
     asm("pause", "~{memory}")
-
-
-@inline
-def read_stack_pointer() -> usize:
-    return asm_value(u64, "movq %rsp, $0", "=r")
 
 
 @inline

@@ -15,9 +15,8 @@ from macadamia.machine import interface
 from macadamia.machine.interface import handle_interrupt, handle_timer
 from macadamia.machine.x86_64.instructions import (
     disable_interrupts,
-    enable_interrupts,
     enable_interrupts_and_halt,
-    pause,
+    open_interrupt_window,
 )
 from macadamia.machine.x86_64.io_apic import LINES, MASKED, is_level_triggered, mask_line, route_line
 from macadamia.machine.x86_64.local_apic import (
@@ -104,6 +103,4 @@ def idle() -> None:
 
 @implements(interface.allow_interrupts)
 def allow_interrupts() -> None:
-    enable_interrupts()
-    pause()  # the shadow of STI ends with the next instruction
-    disable_interrupts()
+    open_interrupt_window()

@@ -21,7 +21,6 @@ with the user's stack pointer (SDM volume 2, SYSRET)."""
 PHYSICAL_MAP = 0xFFFF_8000_0000_0000
 PHYSICAL_MAP_SIZE = 1 << 46
 WINDOW = 0xFFFF_FF00_0000_0000
-WINDOW_SIZE = 1 << 39  # one top-level entry
 KERNEL_BASE = 0xFFFF_FFFF_8000_0000
 KERNEL_PHYSICAL = 0x10_0000  # where memory above the PC's legacy area begins
 IMAGE_LIMIT = 1 << 30  # what the boot page tables map

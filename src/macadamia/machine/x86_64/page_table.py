@@ -7,7 +7,7 @@ TLB: `address_space` does. The same code runs on the simulated machine, which di
 
 from collections.abc import Callable
 
-from macadamia.lang import Array, Ptr, Struct, bitfield, cast, fill_bytes, pointer_to, range, u64
+from macadamia.lang import Array, Ptr, Struct, bitfield, cast, pointer_to, range, u64
 from macadamia.machine.addresses import PAGE_BITS, PAGE_SIZE, PhysAddr, VirtAddr
 from macadamia.machine.interface import physical_pointer
 
@@ -124,10 +124,6 @@ def split_into(table: PhysAddr, page: Entry, level: u64) -> None:
     flags = page.flags() if level > 1 else page.flags() & ~LARGE
     for index in range(u64(ENTRIES)):
         table_at(table).entries[index] = Entry(u64(page.address()) + index * page_size(level) | flags)
-
-
-def clear_table(table: PhysAddr) -> None:
-    fill_bytes(physical_pointer(table), 0, PAGE_SIZE)
 
 
 def leaf(address: PhysAddr, level: u64, rights: u64) -> Entry:
