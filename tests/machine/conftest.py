@@ -1,5 +1,6 @@
 """Boots kernels in QEMU: one build per kernel and profile for the whole run, one QEMU per test."""
 
+import fcntl
 import json
 import os
 import socket
@@ -12,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from filelock import FileLock
 
 from macadamia.lab import qemu
 from macadamia.lab.initrd import write_cpio
@@ -160,7 +160,8 @@ def build(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Callable[
 
     def build_once(module: str, profile: str) -> Path:
         output = shared / f"{module}-{profile}.elf"
-        with FileLock(f"{output}.lock"):
+        with output.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
             if not output.exists():
                 build_program(module, profile, output)
         return output
