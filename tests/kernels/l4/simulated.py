@@ -460,7 +460,7 @@ def check_family(node: Node, nodes: dict[int, Node]) -> None:
         assert child.previous == previous
         assert node.frame <= child.frame
         assert child.frame + child.size <= node.frame + node.size
-        assert child.permissions & ~node.permissions == 0
+        assert sleeping.first is not None or child.permissions & ~node.permissions == 0
         assert not (smaller and child.level == node.level), "a large child after a small one"
         smaller |= child.level < node.level
         previous, place = place, child.next

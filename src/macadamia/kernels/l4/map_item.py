@@ -35,7 +35,7 @@ from macadamia.kernels.l4.page_table import LEVEL_1, allowed, permissions, user_
 from macadamia.kernels.l4.physical_memory import physical_memory
 from macadamia.kernels.l4.space import Space
 from macadamia.kernels.l4.split import split
-from macadamia.lang import Ptr, Struct, u8, u64, unlikely
+from macadamia.lang import Ptr, Struct, inline, u8, u64, unlikely
 from macadamia.machine.addresses import VirtAddr
 from macadamia.machine.x86_64.layout import USER_END
 from macadamia.machine.x86_64.page_table import (
@@ -106,8 +106,13 @@ class MapOperation(Struct):
         node = mapping_of(entry)
         if node is None:
             return self.skip(address, level)
-        if level > LEVEL_1:
-            level = self.piece_level(level)
+        if level == LEVEL_1:
+            return self.transfer(node, address, LEVEL_1)  # by far the most frequent: a copy of its own
+        return self.transfer(node, address, self.piece_level(level))
+
+    @inline
+    def transfer(self, node: Ptr[Mapping], address: u64, level: u64) -> Outcome:
+        """Bring what the sender has at `address`, in `node`, to the receiver, in a page of `level` at most."""
         target = self.target + self.done
         while unlikely(self.receiver.in_kernel_areas(target, target + page_size(level))):
             if level == LEVEL_1:
@@ -136,6 +141,7 @@ class MapOperation(Struct):
             level -= 1
         return level
 
+    @inline
     def put(self, node: Ptr[Mapping], level: u64) -> Outcome:
         """Bring what the sender has in `node` to the target, as a page of `level` or smaller."""
         target = VirtAddr(self.target + self.done)
@@ -165,6 +171,7 @@ class MapOperation(Struct):
         inside = (self.source + self.done) & (page_size(u64(node.level)) - 1)
         return (u64(node.entry[0]) & INHERITED) + inside
 
+    @inline
     def fill(self, new: Ptr[Mapping], node: Ptr[Mapping], entry: Ptr[Entry], level: u64) -> None:
         """Make `new` the child of `node` that `entry` maps."""
         new.make_root()

@@ -15,7 +15,7 @@ The entry that points to a table allows everything: rights are those of the leaf
 
 from macadamia.abi.l4.fpages import Rights
 from macadamia.kernels.l4.kernel_memory import kernel_memory
-from macadamia.lang import Array, Ptr, Struct, cast, fill_bytes, local, pointer_to, u64
+from macadamia.lang import Array, Ptr, Struct, cast, fill_bytes, inline, local, pointer_to, u64
 from macadamia.machine.addresses import PAGE_SIZE, PhysAddr, VirtAddr
 from macadamia.machine.interface import physical_pointer
 from macadamia.machine.x86_64.address_space import USER_ENTRIES
@@ -35,7 +35,9 @@ PERMISSIONS = WRITABLE | NO_EXECUTE
 """What can be allowed beyond reading. In a set of permissions NO_EXECUTE means that execution is allowed."""
 OTHER_BITS = (1 << 64) - 1 - PERMISSIONS
 
-LEVEL_1, LEVEL_2, LEVEL_3 = 1, 2, 3  # whose entries map 4 KiB, 2 MiB, 1 GiB
+LEVEL_1 = 1
+LEVEL_2 = 2
+LEVEL_3 = 3  # whose entries map 4 KiB, 2 MiB, 1 GiB
 
 
 class PageSizes(Struct):
@@ -94,15 +96,33 @@ class PageTables(Struct, align=PAGE_SIZE):
     def root_entry(self, address: VirtAddr) -> Ptr[Entry]:
         return entry_of(self.root, address, ROOT_LEVEL)
 
+    @inline
     def find(self, address: VirtAddr) -> tuple[Ptr[Entry], u64]:
         """The entry where the processor's walk for a user address ends, present or not, and its level."""
-        level: u64 = ROOT_LEVEL
         entry = self.root_entry(address)
-        while entry[0].is_table(level):
-            level -= 1
-            entry = entry_of(entry[0].address(), address, level)
-        return entry, level
+        if not entry[0].present:
+            return entry, ROOT_LEVEL
+        entry = entry_of(entry[0].address(), address, LEVEL_3)
+        if not entry[0].is_table(LEVEL_3):
+            return entry, LEVEL_3
+        entry = entry_of(entry[0].address(), address, LEVEL_2)
+        if not entry[0].is_table(LEVEL_2):
+            return entry, LEVEL_2
+        return entry_of(entry[0].address(), address, LEVEL_1), LEVEL_1
 
+    @inline
+    def find_small(self, address: VirtAddr) -> tuple[Ptr[Entry] | None, Ptr[u64]]:
+        """The entry of a 4 KiB page and the count of its table, if there is that table. One way, no loop."""
+        entry = self.root_entry(address)
+        if entry[0].present:
+            entry = entry_of(entry[0].address(), address, LEVEL_3)
+            if entry[0].is_table(LEVEL_3):
+                entry = entry_of(entry[0].address(), address, LEVEL_2)
+                if entry[0].is_table(LEVEL_2):
+                    return entry_of(entry[0].address(), address, LEVEL_1), word_of(entry)
+        return None, pointer_to(self.root_count)
+
+    @inline
     def find_or_make(self, address: VirtAddr, level: u64) -> tuple[Ptr[Entry] | None, u64, Ptr[u64]]:
         """The entry for `address` at `level`, its level, and the count of the table it is in.
 
@@ -110,6 +130,14 @@ class PageTables(Struct, align=PAGE_SIZE):
         its entry and level are given. At `level` the entry may be anything, also a table. Whoever fills an
         empty entry counts it; who leaves it empty calls `leave_empty`.
         """
+        if level == LEVEL_1:
+            small, small_count = self.find_small(address)
+            if small is not None:
+                return small, LEVEL_1, small_count
+        return self.make_path(address, level)
+
+    def make_path(self, address: VirtAddr, level: u64) -> tuple[Ptr[Entry] | None, u64, Ptr[u64]]:
+        """`find_or_make` where something may have to be made."""
         at: u64 = ROOT_LEVEL
         entry = self.root_entry(address)
         count = pointer_to(self.root_count)
@@ -136,8 +164,18 @@ class PageTables(Struct, align=PAGE_SIZE):
             count[0] = 1
             self.release(address, level)
 
+    @inline
     def release(self, address: VirtAddr, level: u64) -> None:
         """The entry for `address` at `level` was cleared: count that, and free tables that became empty."""
+        if level == LEVEL_1:
+            _, count = self.find_small(address)
+            if count[0] > 1:
+                count[0] -= 1
+                return
+        self.release_path(address, level)
+
+    def release_path(self, address: VirtAddr, level: u64) -> None:
+        """`release` where a table becomes empty."""
         path = local(Array[Ptr[Entry], ROOT_LEVEL + 1])
         at: u64 = ROOT_LEVEL
         entry = self.root_entry(address)

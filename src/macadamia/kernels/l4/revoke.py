@@ -16,10 +16,6 @@ class Revocation(Struct):
         self.permissions = permissions(rights)
         self.read = rights & Rights.READ != Rights(0)
 
-    def everything(self) -> bool:
-        """Whether no page keeps a right."""
-        return self.read and self.permissions == permissions(ALL)
-
     def removes(self, node: Ptr[Mapping]) -> bool:
         """Whether the page has no right left."""
         return self.read and node.permissions() & ~self.permissions == 0
@@ -28,8 +24,6 @@ class Revocation(Struct):
         """Take the rights from one page that keeps some."""
         node.allow(node.permissions() & ~self.permissions)
 
-
-ALL = Rights.READ | Rights.WRITE | Rights.EXECUTE
 
 
 def revoke_below(revocation: Ptr[Revocation], cursor: Ptr[Cursor]) -> Outcome:

@@ -84,6 +84,9 @@ class UnmapOperation(Struct):
             outcome = split(node)
             if outcome != Outcome.OUT_OF_MEMORY:
                 return outcome
+        goes = self.revocation.removes(node)
+        if self.flush and not goes:
+            self.revocation.narrow(node)  # first, so that nobody gets by it meanwhile what it loses
         if self.revoke_derived(node) == Outcome.RESTART:
             return Outcome.RESTART
         self.cursor.root = None
@@ -91,21 +94,14 @@ class UnmapOperation(Struct):
         self.status_bits |= node.status
         node.status = 0
         self.next = start + size
-        if self.flush:
-            self.flush_page(node)
+        if self.flush and goes:
+            node.remove()
         return Outcome.DONE
 
     def revoke_derived(self, node: Ptr[Mapping]) -> Outcome:
-        """Deal with what was mapped from a page."""
-        if self.revocation.everything():
+        """Deal with what was mapped from a page. If that would have no right left, neither has anything below."""
+        if self.revocation.removes(node):
             return remove_below(node)
         if self.cursor.root != node:
             self.cursor.begin(node)
         return revoke_below(self.revocation, self.cursor)
-
-    def flush_page(self, node: Ptr[Mapping]) -> None:
-        """Take the rights from the page itself; all that was mapped from it has lost them already."""
-        if self.revocation.removes(node):
-            node.remove()
-        else:
-            self.revocation.narrow(node)
