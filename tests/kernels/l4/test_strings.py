@@ -87,6 +87,20 @@ def test_several_strings_into_several_buffers(kernel: Kernel, pair: Pair) -> Non
     assert kernel.result(two).error >> 4 == 5
 
 
+def test_the_first_header_says_whether_another_buffer_follows(kernel: Kernel, pair: Pair) -> None:
+    one, two = pair
+    source, target = kernel.give_page(one, SOURCE), kernel.give_page(two, TARGET)
+    fill(source, b"firstsecond")
+    first = (string(2, more=True, compound=True), TARGET, string(4), TARGET + 50)
+    accept_strings(two, *first, string(10), TARGET + 100)
+    kernel.ipc(two, NIL, ANY)
+    sent = kernel.ipc(one, int(two.id), NIL, string(5), SOURCE, string(6), SOURCE + 5, typed=4)
+    assert sent is not None
+    assert not sent.failed
+    assert memory.bytes_at(target + 50, 4) == b"rst\0"
+    assert memory.bytes_at(target + 100, 7) == b"second\0"
+
+
 def test_a_full_buffer_overflows(kernel: Kernel, pair: Pair) -> None:
     one, two = pair
     kernel.give_page(one, SOURCE)
@@ -215,6 +229,22 @@ def test_transfer_timeouts(kernel: Kernel, pair: Pair, receiver_patience: int, *
     codes = (partner, own) if receiver_patience == 10 else (own, partner)
     assert kernel.result(one).failure == (codes[0], "send")
     assert kernel.result(two).failure == (codes[1], "receive")
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_what_was_copied_before_a_failure_is_told(kernel: Kernel, pair: Pair, side: int) -> None:
+    """The second page is missing on one side."""
+    one, two = pair
+    for place, thread in ((SOURCE, one), (TARGET, two)):
+        kernel.give_page(thread, place)
+    kernel.give_page((two, one)[side], (TARGET, SOURCE)[side] + PAGE_SIZE)
+    accept_strings(two, string(2 * PAGE_SIZE), TARGET)
+    kernel.ipc(two, NIL, ANY)
+    kernel.ipc(one, int(two.id), NIL, string(2 * PAGE_SIZE), SOURCE, typed=2)
+    kernel.ipc(kernel.root, NIL, ANY)
+    kernel.exchange_registers(kernel.root, int(one.id), 6)
+    assert kernel.result(one).error >> 4 == PAGE_SIZE
+    assert kernel.result(two).error >> 4 == PAGE_SIZE
 
 
 def test_a_zero_transfer_timeout_fails_at_once(kernel: Kernel, pair: Pair) -> None:

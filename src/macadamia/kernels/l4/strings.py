@@ -40,6 +40,7 @@ class Pieces(Struct):
     first: Ptr[u64]
     step: i64
     limit: u64  # number of registers
+    string: u64  # the first header of the string
     word: u64  # of the current header
     part: u64  # which of its pointers
     offset: u64  # bytes done of that piece
@@ -53,6 +54,7 @@ class Pieces(Struct):
 
     def begin(self, word: u64) -> None:
         """Go to the string whose header is register `word`."""
+        self.string = word
         self.word = word
         self.part = 0
         self.offset = 0

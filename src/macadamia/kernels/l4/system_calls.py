@@ -11,28 +11,13 @@ from macadamia.kernels.l4.schedule import system_call_schedule, system_call_thre
 from macadamia.kernels.l4.scheduler import NANOSECONDS_PER_MICROSECOND
 from macadamia.kernels.l4.space import Space
 from macadamia.kernels.l4.space_control import set_areas
+from macadamia.kernels.l4.stubs import Call
 from macadamia.kernels.l4.system_call import is_privileged, refuse, restart
 from macadamia.kernels.l4.thread import Thread
 from macadamia.kernels.l4.thread_control import space_of, system_call_thread_control
 from macadamia.kernels.l4.unmap_call import system_call_unmap
 from macadamia.lang import Ptr, u64
 from macadamia.machine.interface import time_now
-
-
-class Call:
-    """Numbers of the calls, in the order of their addresses in the kernel interface page."""
-
-    SPACE_CONTROL = 0
-    THREAD_CONTROL = 1
-    PROCESSOR_CONTROL = 2
-    MEMORY_CONTROL = 3
-    IPC = 4
-    LIPC = 5
-    UNMAP = 6
-    EXCHANGE_REGISTERS = 7
-    SYSTEM_CLOCK = 8
-    THREAD_SWITCH = 9
-    SCHEDULE = 10
 
 
 def system_call(caller: Ptr[Thread]) -> None:

@@ -53,7 +53,8 @@ def transfer(sender: Ptr[Thread], receiver: Ptr[Thread]) -> Outcome:
     from_, to = message_words(sender), message_words(receiver)
     head = MessageTag(from_[0])
     words = head.untyped + head.typed
-    sender.copy.done = 0
+    if sender.is_user_ipc():
+        sender.copy.done = 0
     to[0] = u64(head) & ~TAG_FLAGS
     note_propagation(sender, receiver, to)
     if words >= MESSAGE_REGISTERS:
@@ -167,11 +168,10 @@ def transfer_string(sender: Ptr[Thread], receiver: Ptr[Thread]) -> Outcome:
 
 
 def next_buffer(target: Ptr[Pieces]) -> None:
-    """One string consumes one buffer, whatever is left of it; the C bit in its header says whether more
+    """One string consumes one buffer, whatever is left of it; the C bit in its first header says whether more
     follow."""
-    more = target.header().more
-    following = target.after_string()
-    target.begin(following)
+    more = ItemHeader(target.register(target.string)).more
+    target.begin(target.after_string())
     if not more:
         target.limit = 0
 
