@@ -367,7 +367,8 @@ class TestModule:
 def test_every_type_has_a_description() -> None:
     """The debugger knows each kind of type."""
     from macadamia.lang.emit import debuginfo
-    from macadamia.lang.types import LiteralType, NullType
+    from macadamia.lang.types import LiteralType, NullType, SameAs
 
-    kinds = {kind for kind in Type.__subclasses__() if kind not in (LiteralType, NullType)}
+    every = {*Type.__subclasses__(), *SameAs.__subclasses__()}
+    kinds = every - {SameAs, LiteralType, NullType}
     assert kinds == set(debuginfo._WRITERS)

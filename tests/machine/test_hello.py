@@ -10,7 +10,7 @@ from macadamia.lab.initrd import write_cpio
 from tests.machine.conftest import ICOUNT, Guest, Outcome
 
 BOOT_LIMIT = 5_000_000  # instructions
-NULL_SYSTEM_CALL_LIMITS = {"checked": 80, "release": 42}  # instructions in the kernel
+NULL_SYSTEM_CALL_LIMITS = {"checked": 80, "release": 40}  # instructions in the kernel
 STEPS = (
     "kernel: booted in",
     "kernel: memory 0x0 to 0x9fc00: RAM",

@@ -33,9 +33,12 @@ TRIPLES: dict[Target, str] = {
     "jit": "x86_64-unknown-linux-gnu",
 }
 
-# Frame pointers let a panic walk the stack by rbp. Address 0 can be read: what a null pointer does in release
-# is left to the page tables, not to the optimiser. LLVM would make strlen of loops, and there is no libc.
-_COMMON = 'nounwind null_pointer_is_valid "frame-pointer"="all" "no-builtin-strlen" "no-builtin-wcslen"'
+# Frame pointers let a panic walk the stack by rbp. In release a function that calls nothing has none: a fault
+# in it is still named, only its caller is missing from the backtrace.
+_FRAME_POINTER = {"checked": "all", "release": "non-leaf"}
+# Address 0 can be read: what a null pointer does in release is left to the page tables, not to the optimiser.
+# LLVM would make strlen of loops, and there is no libc.
+_COMMON = 'nounwind null_pointer_is_valid "no-builtin-strlen" "no-builtin-wcslen"'
 # Interrupts arrive on the kernel's own stack, and the FPU belongs to the threads.
 _BARE = " noredzone noimplicitfloat"
 
@@ -216,7 +219,9 @@ class Module:
             texts = [f'\n# 1 "global_asm"\n{text}' for text in (MEMORY, *self.program.assembly)]
             lines += [f'module asm "{escaped(text)}"' for text in texts]
         lines += [*statics, *self._definitions, *functions]
-        lines.append(f"attributes #0 = {{ {_COMMON}{_BARE if self.target == 'bare' else ''} }}")
+        bare = _BARE if self.target == "bare" else ""
+        frame_pointer = f'"frame-pointer"="{_FRAME_POINTER[self.options.profile]}"'
+        lines.append(f"attributes #0 = {{ {_COMMON} {frame_pointer}{bare} }}")
         if self.debug:
             lines += self.debug.module_lines()
         lines += [f"!{number} = {text}" for number, text in enumerate(self.metadata)]
