@@ -45,3 +45,11 @@ def test_two_modules_of_one_name_are_refused(tmp_path: Path):
         (tmp_path / folder / "m").write_bytes(b"")
     with pytest.raises(LabError, match="two boot modules are called m"):
         build_initrd([], [Module(tmp_path / "x" / "m"), Module(tmp_path / "y" / "m")])
+
+
+def test_names_of_modules(tmp_path: Path) -> None:
+    assert Module.parse("a/sigma0").known_as() == "sigma0"
+    assert Module.parse("root=a/l4test") == Module(Path("a/l4test"), name="root")
+    assert Module.parse("root=a/l4test").known_as() == "root"
+    assert Module.parse("a=b/c=d").path == Path("b/c=d")
+    assert Module.parse("a/b=c").path == Path("a/b=c")

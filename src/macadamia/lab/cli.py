@@ -25,6 +25,7 @@ Memory = Annotated[str, typer.Option(help="Memory of the guest, such as 512M or 
 Cpus = Annotated[int, typer.Option(help="Processors of the guest.")]
 Icount = Annotated[bool, typer.Option("--icount", help="Time counts instructions: repeatable; no input.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the kernel log on standard error.")]
+MODULE_HELP = "A boot module, PATH or NAME=PATH; may be repeated."
 Output = Annotated[Path | None, typer.Option("-o", "--output", help="Copy the ELF file here.")]
 _PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
@@ -67,7 +68,7 @@ def run(system: SystemName,
         profile: Profile = "checked", accel: Accelerator = "auto", memory: Memory = "256M", cpus: Cpus = 1,
         icount: Icount = False, verbose: Verbose = False,
         timeout: Annotated[float | None, typer.Option(help="End a guest that runs longer (seconds).")] = None,
-        module: Annotated[list[Path] | None, typer.Option(help="A boot module; may be repeated.")] = None,
+        module: Annotated[list[str] | None, typer.Option(help=MODULE_HELP)] = None,
         ) -> int:
     """Build and boot a system; its output is the guest program's, its exit status COMMAND's."""
     from macadamia.lab.initrd import Module
@@ -78,7 +79,7 @@ def run(system: SystemName,
     machine = make_machine(accel=_choice("--accel", accel, ("auto", "kvm", "tcg")), memory=memory, cpus=cpus,
                            icount=icount)
     options = Options(machine, _profile(profile), timeout, verbose,
-                      tuple(Module(path) for path in module or ()))
+                      tuple(Module.parse(text) for text in module or ()))
     return run_system(system, command or [], options)
 
 
@@ -100,7 +101,7 @@ def explain(where: Annotated[str, typer.Argument(metavar="FILE:LINE|ADDRESS", he
 def debug(system: SystemName,
           command: Annotated[list[str] | None, typer.Argument(metavar="[-- COMMAND ARG...]")] = None,
           profile: Profile = "checked", memory: Memory = "256M", cpus: Cpus = 1,
-          module: Annotated[list[Path] | None, typer.Option(help="A boot module; may be repeated.")] = None,
+          module: Annotated[list[str] | None, typer.Option(help=MODULE_HELP)] = None,
           gdb: Annotated[list[str] | None, typer.Option(help="Another argument for gdb.")] = None) -> int:
     """Start a system stopped at its first instruction, with gdb on its Python source."""
     from macadamia.lab.debug import debug_system
@@ -108,7 +109,7 @@ def debug(system: SystemName,
     from macadamia.lab.run import Options, make_machine
 
     machine = make_machine(accel="tcg", memory=memory, cpus=cpus, icount=False)
-    options = Options(machine, _profile(profile), modules=tuple(Module(path) for path in module or ()))
+    options = Options(machine, _profile(profile), modules=tuple(Module.parse(text) for text in module or ()))
     return debug_system(system, command or [], options, gdb or [])
 
 

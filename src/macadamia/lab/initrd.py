@@ -1,7 +1,7 @@
 """The initrd: one cpio archive that carries the boot modules and the command line to a guest kernel.
 
 Members, in order: `cmdline`, the command's arguments, each ended by a zero byte; then for every
-module its file, called by its base name, followed by `NAME.cmdline` with the module's own arguments
+module its file, by its name, followed by `NAME.cmdline` with the module's own arguments
 in the same form. The format is "newc" (cpio(5), SVR4 without CRC), which Linux and the
 multiboot loaders also use.
 """
@@ -25,17 +25,27 @@ class Module:
 
     path: Path
     arguments: tuple[str, ...] = ()
+    name: str = ""
+    """What the kernel knows it by; empty: the file's base name."""
+
+    @classmethod
+    def parse(cls, text: str) -> "Module":
+        """The module that `PATH` or `NAME=PATH` on the command line means."""
+        name, equals, path = text.partition("=")
+        return cls(Path(path), name=name) if equals and "/" not in name else cls(Path(text))
+
+    def known_as(self) -> str:
+        return self.name or self.path.name
 
 
 def build_initrd(command: Sequence[str], modules: Sequence[Module]) -> bytes:
     """The archive for `command` and `modules`; `LabError` when a module cannot be read."""
     members = [("cmdline", _arguments(command))]
-    names = [module.path.name for module in modules]
-    for module in modules:
-        if names.count(module.path.name) > 1:
-            raise LabError(f"two boot modules are called {module.path.name}", Status.USAGE)
-        members += [(module.path.name, _contents(module.path)),
-                    (f"{module.path.name}.cmdline", _arguments(module.arguments))]
+    names = [module.known_as() for module in modules]
+    for name, module in zip(names, modules, strict=True):
+        if names.count(name) > 1:
+            raise LabError(f"two boot modules are called {name}", Status.USAGE)
+        members += [(name, _contents(module.path)), (f"{name}.cmdline", _arguments(module.arguments))]
     return write_cpio(members)
 
 
