@@ -90,8 +90,9 @@ class Model:
                 space.pages[page] = Page(space, page, page, WRITE | EXECUTE)
 
     def allowed(self, space: Space, start: int, size: int) -> bool:
-        in_kernel = start < self.kernel[1] and self.kernel[0] < start + size
-        return not in_kernel and not space.skips(start, size) and start + size <= min(USER_END, self.physical_end)
+        end = start + size
+        in_kernel = start < self.kernel[1] and self.kernel[0] < end
+        return not in_kernel and not space.skips(start, size) and end <= min(USER_END, self.physical_end)
 
     def map(self, sender: Space, receiver: Space, source: int, target: int, size: int, rights: int) -> None:
         for offset in range(0, size, PAGE):

@@ -1,7 +1,7 @@
 """A simulated processor and memory under the mapping database, and a reader of its structures.
 
 Physical memory from POOL is a static; user frames have addresses but no memory, for the kernel never touches
-them. The TLB is exact about what a real one may do: it keeps what it saw until it is told to forget.
+them. The TLB does the worst that a real one may do: it keeps what it saw until it is told to forget.
 """
 
 from __future__ import annotations
@@ -63,7 +63,12 @@ def preempted() -> bool:
 
 
 def prepare_map(
-    operation: Ptr[MapOperation], sender: Ptr[Space], receiver: Ptr[Space], item: u64, region: u64, window: u64
+    operation: Ptr[MapOperation],
+    sender: Ptr[Space],
+    receiver: Ptr[Space],
+    item: u64,
+    region: u64,
+    window: u64,
 ) -> None:
     operation.prepare(sender, receiver, ItemHeader(item), Fpage(region), Fpage(window))
 
@@ -129,9 +134,9 @@ def drop_utcb(space: Ptr[Space], address: VirtAddr) -> None:
 
 
 COMPILED = (
-    prepare_map, run_map, prepare_unmap, run_unmap, unmap_status, cancel_unmap, donate, take_page, give_page, take_pair,
-    give_pair, add_kernel_range, add_ram_range, load_space, hold_utcb, drop_utcb, create_space, delete_space, set_areas,
-    map_identity, user_memory,
+    prepare_map, run_map, prepare_unmap, run_unmap, unmap_status, cancel_unmap, map_identity,
+    donate, take_page, give_page, take_pair, give_pair, add_kernel_range, add_ram_range, user_memory,
+    load_space, hold_utcb, drop_utcb, create_space, delete_space, set_areas,
 )  # fmt: skip
 
 
@@ -160,7 +165,7 @@ class Processor:
         entries[:] = [entry for entry in entries if not entry.base <= address < entry.base + entry.size]
 
     def access(self, address: int, *, write: bool = False, execute: bool = False) -> int | None:
-        """The frame that an access of the current space reaches, marked as a processor does; None: a fault."""
+        """The frame that an access of the current space reaches, marked as by a processor; None: a fault."""
         entries = self.tlb.setdefault(self.cr3 % PAGE_SIZE, [])
         for entry in entries:
             if entry.base <= address < entry.base + entry.size:
@@ -183,9 +188,19 @@ class Processor:
 processor = Processor()
 
 
-def library(profile: Profile = "checked") -> Library:
-    """The compiled code."""
-    return compiled(profile)
+@dataclass
+class Choice:
+    """How the kernel's code is compiled."""
+
+    profile: Profile = "checked"
+
+
+choice = Choice()
+
+
+def library() -> Library:
+    """The compiled code, of the chosen profile."""
+    return compiled(choice.profile)
 
 
 @cache
@@ -247,17 +262,16 @@ class MapRequest:
     window: int = WHOLE_WINDOW
     base: int = 0
     grant: bool = False
-    profile: Profile = "checked"
 
     def __post_init__(self) -> None:
         self.operation = MapOperation()
         item = self.base & ~0x3FF | (GRANT_ITEM if self.grant else MAP_ITEM) << 1
-        library(self.profile).prepare_map(
+        library().prepare_map(
             self.operation, self.sender, self.receiver, u64(item), u64(self.region), u64(self.window)
         )
 
     def run(self) -> Outcome:
-        outcome: Outcome = library(self.profile).run_map(self.operation)
+        outcome: Outcome = library().run_map(self.operation)
         return outcome
 
     def finish(self) -> Outcome:
@@ -270,26 +284,27 @@ class UnmapRequest:
     space: Any
     region: int
     flush: bool = False
-    profile: Profile = "checked"
 
     def __post_init__(self) -> None:
         self.operation = UnmapOperation()
-        library(self.profile).prepare_unmap(self.operation, self.space, u64(self.region), self.flush)
+        library().prepare_unmap(self.operation, self.space, u64(self.region), self.flush)
 
     def run(self) -> Outcome:
-        outcome: Outcome = library(self.profile).run_unmap(self.operation)
+        outcome: Outcome = library().run_unmap(self.operation)
         return outcome
 
     def finish(self) -> int:
         """Run until it is not preempted; the status."""
         outcome = repeat(self.run)
         assert outcome == Outcome.DONE
-        return int(library(self.profile).unmap_status(self.operation))
+        return int(library().unmap_status(self.operation))
 
 
-def map_pages(sender: Any, receiver: Any, source: int, target: int, size: int, rights: int = 7, **how: Any) -> Outcome:
+def map_pages(
+    sender: Any, receiver: Any, source: int, target: int, size: int, rights: int = 7, *, grant: bool = False
+) -> Outcome:
     """Map or grant `size` bytes from `source` to `target`."""
-    return MapRequest(sender, receiver, fpage(source, size, rights), base=target, **how).finish()
+    return MapRequest(sender, receiver, fpage(source, size, rights), base=target, grant=grant).finish()
 
 
 def unmap_pages(space: Any, address: int, size: int, rights: int = 7, *, flush: bool = False) -> int:
@@ -375,7 +390,7 @@ def leaves(root: int) -> Iterator[Leaf]:
                 yield Leaf(address, level, entry, shadow[index], place + 8 * index), 0
                 continue
             inner = table_words(view(entry & ADDRESS))
-            assert shadow[index] == sum(1 for item in inner if item) > 0, f"count of the table at {address:#x}"
+            assert shadow[index] == sum(1 for item in inner if item) > 0, f"count of table {address:#x}"
             tables.append(entry & ADDRESS)
             yield from walk(view(entry & ADDRESS), level - 1, address, 512)
 
@@ -415,8 +430,8 @@ class Node:
         return (read_word(self.entry) ^ NO_EXECUTE) & (WRITABLE | NO_EXECUTE)
 
 
-assert [offsetof(Mapping, name) for name in ("space", "parent", "first_child", "next", "previous", "entry", "address",
-                                             "level")] == list(range(0, 64, 8))  # fmt: skip
+NODE_FIELDS = ("space", "parent", "first_child", "next", "previous", "entry", "address", "level")
+assert [offsetof(Mapping, name) for name in NODE_FIELDS] == list(range(0, 64, 8))
 
 
 def node_at(place: int) -> Node:
@@ -424,7 +439,7 @@ def node_at(place: int) -> Node:
 
 
 def check_structure(live: list[Any], utcb_pages: int = 0) -> dict[int, list[Leaf]]:
-    """Assert all rules of mapping.py, that nothing leaked, and that the TLB is not stale. The pages by space."""
+    """Assert all rules of mapping.py, that nothing leaked and no TLB entry is stale. The pages by space."""
     pages = {space.kernel_address: list(leaves(int(space.root))) for space in live}
     nodes: dict[int, Node] = {}
     kernel_pages = 0
@@ -434,7 +449,8 @@ def check_structure(live: list[Any], utcb_pages: int = 0) -> dict[int, list[Leaf
                 kernel_pages += 1
                 continue
             node = node_at(leaf.word)
-            assert (node.space, node.entry, node.address, node.level) == (space, leaf.place, leaf.address, leaf.level)
+            assert (node.space, node.entry) == (space, leaf.place)
+            assert (node.address, node.level) == (leaf.address, leaf.level)
             nodes[leaf.word] = node
     assert len(nodes) == mappings.used, "nodes without a page"
     for node in nodes.values():

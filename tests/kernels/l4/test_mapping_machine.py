@@ -1,15 +1,16 @@
 """The real mapping code against the model of what it means, step by step.
 
-After every step: each space reaches exactly the pages that the model says, with exactly its rights; all rules of the
-tree hold; no table or node is left over; the TLB holds nothing that the page tables do not give. Operations are
-preempted at random and run again; kernel memory runs out at random. Status bits are exact while all pages are 4 KiB;
-a large page tells of accesses to any part of it.
+After every step: each space reaches exactly the pages that the model says, with its rights; all rules of
+the tree hold; no table or node is left over; the TLB holds nothing that the page tables do not give.
+Operations are preempted at random and run again; kernel memory runs out at random. Status bits are exact while
+all pages are 4 KiB; a large page tells of accesses to any part of it.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, multiple, rule
 
@@ -17,6 +18,7 @@ from macadamia.abi.l4.fpages import Fpage
 from macadamia.kernels.l4.kernel_memory import kernel_memory
 from macadamia.kernels.l4.mapping import Outcome
 from macadamia.lang import u64
+from macadamia.lang.emit import Profile
 from macadamia.machine.addresses import PAGE_SIZE, PhysAddr, VirtAddr
 from macadamia.machine.x86_64.page_table import NO_EXECUTE, WRITABLE
 from tests.kernels.l4 import simulated
@@ -73,13 +75,18 @@ class Pair:
         self.model = Space(sigma0)
         self.utcbs: list[int] = []
 
+    def reach_of_model(self) -> dict[int, tuple[int, int]]:
+        return {page.address: (page.frame, page.rights) for page in self.model.pages.values()}
+
 
 class MappingMachine(RuleBasedStateMachine):
     spaces: Bundle[Any] = Bundle("spaces")
     largest_level = 2
+    profile: Profile = "checked"
 
     @initialize(target=spaces)
     def start(self) -> Any:
+        simulated.choice.profile = self.profile
         self.free = reset(largest_level=self.largest_level)
         self.model = Model(self.largest_level > 1, (POOL, POOL + POOL_SIZE), PHYSICAL_END)
         self.hoard: list[PhysAddr] = []
@@ -127,16 +134,14 @@ class MappingMachine(RuleBasedStateMachine):
             self.check()
 
     @rule(
-        sender=spaces, receiver=spaces, source=places(), window=places(), whole=st.booleans(), base=offsets, wanted=rights,
-        grant=st.booleans(), preempt=preempt, memory_left=st.none() | st.integers(0, 12),
+        sender=spaces, receiver=spaces, source=places(), window=places(), whole=st.booleans(), base=offsets,
+        wanted=rights, grant=st.booleans(), preempt=preempt, memory_left=st.none() | st.integers(0, 12),
     )  # fmt: skip
     def transfer(
-        self, sender: Pair, receiver: Pair, source: tuple[int, int], window: tuple[int, int], whole: bool, base: int,
-        wanted: int, grant: bool, preempt: int, memory_left: int | None,
+        self, sender: Pair, receiver: Pair, source: tuple[int, int], window: tuple[int, int], whole: bool,
+        base: int, wanted: int, grant: bool, preempt: int, memory_left: int | None,
     ) -> None:  # fmt: skip
         """A map or grant item."""
-        if grant and sender.model.sigma0:
-            wanted = 7  # a page of sigma0's that was granted away must not be told apart
         (start, size), (target, window_size) = source, window
         base_address = REGIONS[0] + base * PAGE
         if whole:
@@ -147,7 +152,8 @@ class MappingMachine(RuleBasedStateMachine):
                 start, landing = start + (base_address % size & -window_size), target
         before = self.reach_of_model()
         action = self.model.grant if grant else self.model.map
-        action(sender.model, receiver.model, start, landing, min(size, window_size) if not whole else size, wanted)
+        moved = size if whole else min(size, window_size)
+        action(sender.model, receiver.model, start, landing, moved, wanted)
         request = MapRequest(sender.real, receiver.real, fpage(*source, wanted), receive, base_address, grant)
         preemption.every = u64(preempt)
         self.leave(memory_left)
@@ -167,8 +173,9 @@ class MappingMachine(RuleBasedStateMachine):
         memory_left=st.none() | st.none() | st.integers(0, 12),
     )  # fmt: skip
     def unmap(
-        self, pair: Pair, place: tuple[int, int], revoked: int, flush: bool, preempt: int, memory_left: int | None
-    ) -> None:
+        self, pair: Pair, place: tuple[int, int], revoked: int, flush: bool, preempt: int,
+        memory_left: int | None,
+    ) -> None:  # fmt: skip
         before = self.reach_of_model()
         expected = self.model.unmap(pair.model, *place, revoked, flush=flush)
         preemption.every = u64(preempt)
@@ -227,6 +234,7 @@ class MappingMachine(RuleBasedStateMachine):
             simulated.delete(pair.real)
         check_structure([])
         assert kernel_memory.free_pages == self.free
+        simulated.choice.profile = "checked"
 
     # Checks
 
@@ -241,7 +249,7 @@ class MappingMachine(RuleBasedStateMachine):
         found = check_structure([pair.real for pair in self.live], utcb_pages=8)
         for pair in self.live:
             real = self.reach(found[pair.real.kernel_address])
-            expected = {page.address: (page.frame, page.rights) for page in pair.model.pages.values()}
+            expected = pair.reach_of_model()
             assert real == expected, difference(real, expected)
 
     def reach(self, leaves: list[simulated.Leaf]) -> dict[int, tuple[int, int]]:
@@ -255,7 +263,7 @@ class MappingMachine(RuleBasedStateMachine):
         return result
 
     def reach_of_model(self) -> list[dict[int, tuple[int, int]]]:
-        return [{page.address: (page.frame, page.rights) for page in pair.model.pages.values()} for pair in self.live]
+        return [pair.reach_of_model() for pair in self.live]
 
     def check_within(self, before: list[dict[int, tuple[int, int]]]) -> None:
         """After an operation that stopped half-way: nobody has what he had neither before nor is to have."""
@@ -263,7 +271,8 @@ class MappingMachine(RuleBasedStateMachine):
         for pair, old, new in zip(self.live, before, self.reach_of_model(), strict=True):
             for address, (frame, given) in self.reach(found[pair.real.kernel_address]).items():
                 identity = (address, WRITE | EXECUTE) if pair.model.sigma0 else None
-                allowed = [item for item in (old.get(address), new.get(address), identity) if item and item[0] == frame]
+                known = (old.get(address), new.get(address), identity)
+                allowed = [item for item in known if item and item[0] == frame]
                 assert allowed, f"{address:#x} maps {frame:#x}"
                 assert any(given & ~item[1] == 0 for item in allowed)
 
@@ -302,5 +311,15 @@ class SmallPagesMachine(MappingMachine):
     largest_level = 1
 
 
+class ReleaseMachine(MappingMachine):
+    """The code as it is shipped."""
+
+    profile = "release"
+
+
 TestMapping = MappingMachine.TestCase
 TestSmallPages = SmallPagesMachine.TestCase
+TestRelease = ReleaseMachine.TestCase
+
+for case in (TestMapping, TestSmallPages, TestRelease):
+    case.settings = settings(max_examples=settings.default.max_examples // 4, stateful_step_count=30)

@@ -107,12 +107,12 @@ class MapOperation(Struct):
         if node is None:
             return self.skip(address, level)
         if level == LEVEL_1:
-            return self.transfer(node, address, LEVEL_1)  # by far the most frequent: a copy of its own
+            return self.transfer(node, address, LEVEL_1)  # the most frequent: a copy of its own
         return self.transfer(node, address, self.piece_level(level))
 
     @inline
     def transfer(self, node: Ptr[Mapping], address: u64, level: u64) -> Outcome:
-        """Bring what the sender has at `address`, in `node`, to the receiver, in a page of `level` at most."""
+        """Bring what the sender has at `address`, in `node`, to the receiver, in a page of at most `level`."""
         target = self.target + self.done
         while unlikely(self.receiver.in_kernel_areas(target, target + page_size(level))):
             if level == LEVEL_1:

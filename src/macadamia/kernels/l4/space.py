@@ -41,6 +41,10 @@ class Area(Struct):
         self.start = region.address()
         self.end = self.start + (u64(1) << region.size_log2())
 
+    def clear(self) -> None:
+        self.start = 0
+        self.end = 0
+
     def overlaps(self, start: u64, end: u64) -> bool:
         return start < self.end and self.start < end
 

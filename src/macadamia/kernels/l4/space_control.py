@@ -2,7 +2,7 @@
 
 from macadamia.abi.l4.fpages import ALL_RIGHTS, Fpage, Rights
 from macadamia.kernels.l4.mapping import Outcome
-from macadamia.kernels.l4.space import Area, Space, free_space
+from macadamia.kernels.l4.space import Space, free_space
 from macadamia.kernels.l4.unmap import UnmapOperation
 from macadamia.lang import Ptr, local, u64
 from macadamia.machine.addresses import PhysAddr, VirtAddr
@@ -12,25 +12,20 @@ from macadamia.machine.x86_64.layout import USER_END
 def set_areas(space: Ptr[Space], kip_area: Fpage, utcb_area: Fpage, kip: PhysAddr) -> Outcome:
     """Give a space without active threads its areas, which `area_error` found good, and show it the KIP.
 
-    What is mapped where the areas come to lie is unmapped. On RESTART call it again.
+    What is mapped where the areas come to lie is unmapped. On RESTART call it again; unless it ends in DONE,
+    the space has no areas or its old UTCB area only.
     """
     assert space.active_threads == 0, "UTCBs in the old area are in use"
-    new_kip_area = local(Area)
-    new_kip_area.set(kip_area)
-    new_utcb_area = local(Area)
-    new_utcb_area.set(utcb_area)
     remove_kip(space)
-    space.utcb_area.start = new_utcb_area.start
-    space.utcb_area.end = new_utcb_area.end
-    outcome = unmap_range(space, new_utcb_area.start, new_utcb_area.end)
+    outcome = unmap_area(space, utcb_area)
     if outcome == Outcome.DONE:
-        outcome = unmap_range(space, new_kip_area.start, new_kip_area.end)
+        outcome = unmap_area(space, kip_area)
     if outcome != Outcome.DONE:
         return outcome
-    if not space.map_kernel_page(VirtAddr(new_kip_area.start), kip, Rights.READ | Rights.EXECUTE):
+    if not space.map_kernel_page(VirtAddr(kip_area.address()), kip, Rights.READ | Rights.EXECUTE):
         return Outcome.OUT_OF_MEMORY
-    space.kip_area.start = new_kip_area.start
-    space.kip_area.end = new_kip_area.end
+    space.kip_area.set(kip_area)
+    space.utcb_area.set(utcb_area)
     return Outcome.DONE
 
 
@@ -38,8 +33,12 @@ def remove_kip(space: Ptr[Space]) -> None:
     """Take the KIP page away, if there is one."""
     if space.kip_area.end != 0:
         space.unmap_kernel_page(VirtAddr(space.kip_area.start))
-        space.kip_area.start = 0
-        space.kip_area.end = 0
+        space.kip_area.clear()
+
+
+def unmap_area(space: Ptr[Space], region: Fpage) -> Outcome:
+    """Make room for an area."""
+    return unmap_range(space, region.address(), region.address() + (u64(1) << region.size_log2()))
 
 
 def unmap_range(space: Ptr[Space], start: u64, end: u64) -> Outcome:

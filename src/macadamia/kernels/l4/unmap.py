@@ -99,7 +99,7 @@ class UnmapOperation(Struct):
         return Outcome.DONE
 
     def revoke_derived(self, node: Ptr[Mapping]) -> Outcome:
-        """Deal with what was mapped from a page. If that would have no right left, neither has anything below."""
+        """Deal with what was mapped from a page: if that has no right left, neither has anything below."""
         if self.revocation.removes(node):
             return remove_below(node)
         if self.cursor.root != node:
