@@ -2,8 +2,8 @@
 
 After every step: each space reaches exactly the pages that the model says, with its rights; all rules of
 the tree hold; no table or node is left over; the TLB holds nothing that the page tables do not give.
-Operations are preempted at random and run again; kernel memory runs out at random. Status bits are exact while
-all pages are 4 KiB; a large page tells of accesses to any part of it.
+Operations are preempted at random and run again; kernel memory runs out at random. Status bits are exact
+while all pages are 4 KiB; a large page tells of accesses to any part of it.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ have it by the receiver. A grant replaces whatever is there. If that is what the
 the page is gone on both sides. A grant that withholds rights first unmaps what others had from the sender.
 """
 
-from macadamia.abi.l4.fpages import SMALLEST_FPAGE, Fpage
+from macadamia.abi.l4.fpages import Fpage
 from macadamia.abi.l4.messages import GRANT_ITEM, ItemHeader
 from macadamia.kernels.l4.identity import map_identity
 from macadamia.kernels.l4.mapping import (
@@ -35,8 +35,8 @@ from macadamia.kernels.l4.page_table import LEVEL_1, allowed, permissions, user_
 from macadamia.kernels.l4.physical_memory import physical_memory
 from macadamia.kernels.l4.space import Space
 from macadamia.kernels.l4.split import split
-from macadamia.lang import Ptr, Struct, inline, u8, u64, unlikely
-from macadamia.machine.addresses import VirtAddr
+from macadamia.lang import Ptr, Struct, inline, noinline, u8, u64, unlikely
+from macadamia.machine.addresses import PAGE_SIZE, VirtAddr
 from macadamia.machine.x86_64.layout import USER_END
 from macadamia.machine.x86_64.page_table import (
     ADDRESS,
@@ -47,7 +47,6 @@ from macadamia.machine.x86_64.page_table import (
     page_size,
 )
 
-SEND_BASE_MASK = ~0x3FF & 0xFFFF_FFFF_FFFF_FFFF
 INHERITED = ADDRESS | CACHE_DISABLE | WRITE_THROUGH
 """What of the sender's entry the receiver's takes over."""
 
@@ -74,13 +73,15 @@ class MapOperation(Struct):
         self.grant = item.kind == GRANT_ITEM
         self.done = 0
         self.size = 0
-        size_log2 = min(region.size_log2(), window.size_log2())
-        if size_log2 < SMALLEST_FPAGE or region.is_io() or window.is_io():
+        region_size = u64(1) << region.size_log2()
+        window_size = u64(1) << window.size_log2()
+        size = min(region_size, window_size)
+        if size < PAGE_SIZE:  # I/O fpages, too, look so small
             return
-        self.size = u64(1) << size_log2
-        hot_spot = u64(item) & SEND_BASE_MASK & ~(self.size - 1)
-        self.source = region.address() | hot_spot & ((u64(1) << region.size_log2()) - 1)
-        self.target = window.address() | hot_spot & ((u64(1) << window.size_log2()) - 1)
+        self.size = size
+        hot_spot = u64(item) & (0 - size)
+        self.source = u64(region) & (0 - region_size) | hot_spot & (region_size - 1)
+        self.target = u64(window) & (0 - window_size) | hot_spot & (window_size - 1)
         if self.grant and sender == receiver and self.source == self.target:
             self.size = 0
 
@@ -108,11 +109,15 @@ class MapOperation(Struct):
             return self.skip(address, level)
         if level == LEVEL_1:
             return self.transfer(node, address, LEVEL_1)  # the most frequent: a copy of its own
+        return self.transfer_large(node, address, level)
+
+    @noinline
+    def transfer_large(self, node: Ptr[Mapping], address: u64, level: u64) -> Outcome:
         return self.transfer(node, address, self.piece_level(level))
 
     @inline
     def transfer(self, node: Ptr[Mapping], address: u64, level: u64) -> Outcome:
-        """Bring what the sender has at `address`, in `node`, to the receiver, in a page of at most `level`."""
+        """Bring what the sender has at `address`, in `node`, to the receiver, in pages of up to `level`."""
         target = self.target + self.done
         while unlikely(self.receiver.in_kernel_areas(target, target + page_size(level))):
             if level == LEVEL_1:
@@ -120,6 +125,7 @@ class MapOperation(Struct):
             level -= 1
         return self.put(node, level)
 
+    @noinline
     def find_missing(self, address: u64, level: u64) -> Outcome:
         """The sender has no page: sigma0 gets one, others do not have it."""
         if self.sender.is_sigma0 and address < physical_memory.end:
@@ -148,7 +154,7 @@ class MapOperation(Struct):
         entry, at, count = self.receiver.find_or_make(target, level)
         if entry is None:
             return Outcome.OUT_OF_MEMORY
-        while entry[0].is_table(at):
+        while level > LEVEL_1 and entry[0].is_table(at):
             level -= 1
             entry, at, count = self.receiver.find_or_make(target, level)
             if entry is None:
@@ -183,6 +189,7 @@ class MapOperation(Struct):
         large: u64 = LARGE if level > 1 else 0
         new.fill(Entry(self.frame_bits(node) | user_bits(self.permissions & node.permissions()) | large))
 
+    @noinline
     def put_on(self, node: Ptr[Mapping], entry: Ptr[Entry], at: u64, level: u64) -> Outcome:
         """Something is mapped at the target, in a page of level `at`, not smaller than `level`."""
         there = mapping_of(entry)
@@ -202,6 +209,7 @@ class MapOperation(Struct):
                 return Outcome.DONE
         return split(there) if at > level else remove_all(there)
 
+    @noinline
     def give(self, node: Ptr[Mapping], entry: Ptr[Entry], level: u64, count: Ptr[u64]) -> Outcome:
         """Move the sender's page to the empty `entry`."""
         if u64(node.level) > level:

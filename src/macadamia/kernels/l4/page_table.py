@@ -15,7 +15,7 @@ The entry that points to a table allows everything: rights are those of the leaf
 
 from macadamia.abi.l4.fpages import Rights
 from macadamia.kernels.l4.kernel_memory import kernel_memory
-from macadamia.lang import Array, Ptr, Struct, cast, fill_bytes, inline, local, pointer_to, u64
+from macadamia.lang import Array, Ptr, Struct, cast, fill_bytes, inline, local, noinline, pointer_to, u64
 from macadamia.machine.addresses import PAGE_SIZE, PhysAddr, VirtAddr
 from macadamia.machine.interface import physical_pointer
 from macadamia.machine.x86_64.address_space import USER_ENTRIES
@@ -136,6 +136,7 @@ class PageTables(Struct, align=PAGE_SIZE):
                 return small, LEVEL_1, small_count
         return self.make_path(address, level)
 
+    @noinline
     def make_path(self, address: VirtAddr, level: u64) -> tuple[Ptr[Entry] | None, u64, Ptr[u64]]:
         """`find_or_make` where something may have to be made."""
         at: u64 = ROOT_LEVEL
@@ -174,6 +175,7 @@ class PageTables(Struct, align=PAGE_SIZE):
                 return
         self.release_path(address, level)
 
+    @noinline
     def release_path(self, address: VirtAddr, level: u64) -> None:
         """`release` where a table becomes empty."""
         path = local(Array[Ptr[Entry], ROOT_LEVEL + 1])
