@@ -7,7 +7,8 @@ import pytest
 from macadamia.abi.l4.errors import CallError, IpcError
 from macadamia.abi.l4.fpages import Rights
 from macadamia.abi.l4.identifiers import ThreadId
-from macadamia.kernels.l4.thread import ThreadState
+from macadamia.kernels.l4.thread import Activity, ThreadState
+from macadamia.lang import u64
 from macadamia.machine.addresses import VirtAddr
 from tests.kernels.l4.harness import ABSENT_LINE, ANY, NIL, Kernel, gid, machine
 
@@ -62,6 +63,76 @@ def test_the_answer_to_a_fault_maps(kernel: Kernel, pair: Pair) -> None:
     assert one.state == ThreadState.READY
     assert kernel.code.physical_address(one.space, VirtAddr(0x40_0000)) == place
     kernel.check()
+
+
+def many_pages(kernel: Kernel, pair: Pair) -> tuple[int, ...]:
+    """A map item of eight pages that the root task has; every step of mapping them is preempted."""
+    for index in range(8):
+        kernel.give_page(kernel.root, 0x70_0000 + index * 0x1000)
+    machine.preempt_every = u64(1)
+    return (8, 0x70_0000 | 15 << 4 | 7)
+
+
+@pytest.mark.parametrize("copying", [False, True])
+def test_a_long_mapping_is_preempted_and_goes_on(kernel: Kernel, pair: Pair, *, copying: bool) -> None:
+    one, two = pair
+    item = many_pages(kernel, pair)
+    if copying:
+        for index, word in enumerate((1, 8 << 10, 0x9000)):
+            two.utcb.buffer_registers[32 - index] = word
+        kernel.ipc(two, NIL, ANY)
+        kernel.ipc(one, int(two.id), NIL, 8 << 10, 0x2000, typed=2)
+    else:
+        kernel.fault(one, 0x2000)
+    kernel.ipc(kernel.root, NIL, ANY)
+    other = kernel.spawn(54, priority=255)
+    assert kernel.ipc(kernel.root, int(one.id), NIL, *item, typed=2) is None
+    assert kernel.root.activity == Activity.COPY
+    assert one.state == ThreadState.TRANSFERRING
+    kernel.check()
+    kernel.ipc(other, NIL, ANY)  # nobody else wants to run: the mapping is completed
+    assert not kernel.result(kernel.root).failed
+    assert kernel.code.physical_address(one.space, VirtAddr(0x7000)) != 0
+    kernel.check()
+
+
+@pytest.mark.parametrize("copying", [False, True])
+@pytest.mark.parametrize("how", ["cancel", "delete", "cancel pager", "delete partner"])
+def test_the_end_of_a_long_answer(kernel: Kernel, pair: Pair, how: str, *, copying: bool) -> None:
+    """The pager's answer is being mapped when the transfer, or one of those in it, ends."""
+    one, two = pair
+    pager = kernel.spawn(55)
+    for index in range(8):
+        kernel.give_page(pager, 0x70_0000 + index * 0x1000)
+    one.utcb.pager = pager.id
+    if copying:
+        for index, word in enumerate((1, 8 << 10, 0x9000)):
+            two.utcb.buffer_registers[32 - index] = word
+        kernel.ipc(two, NIL, ANY)
+        kernel.ipc(one, int(two.id), NIL, 8 << 10, 0x2000, typed=2)
+    else:
+        kernel.fault(one, 0x2000)
+    kernel.ipc(pager, NIL, ANY)
+    machine.preempt_every = u64(1)
+    assert kernel.ipc(pager, int(one.id), NIL, 8, 0x70_0000 | 15 << 4 | 7, typed=2) is None
+    kernel.check()
+    machine.preempt_every = u64(0)
+    match how:
+        case "cancel":
+            kernel.exchange_registers(kernel.root, int(one.id), 6)
+        case "delete":
+            assert kernel.thread_control(int(one.id), NIL) is None
+        case "cancel pager":
+            kernel.exchange_registers(kernel.root, int(pager.id), 6)
+        case _:
+            assert kernel.thread_control(int(two.id), NIL) is None
+    kernel.check()
+    if how != "delete partner" or copying:
+        assert kernel.result(pager).failure == (IpcError.ABORTED, "send")
+    if copying and how != "delete partner":
+        assert kernel.result(two).failure == (IpcError.ABORTED, "receive")
+    if copying and how != "delete":
+        assert kernel.result(one).failure == (IpcError.ABORTED, "send")
 
 
 def test_a_forged_fault_message_is_not_seen(kernel: Kernel, pair: Pair) -> None:

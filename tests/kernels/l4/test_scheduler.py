@@ -212,3 +212,11 @@ def test_delayed_preemption(kernel: Kernel) -> None:
     kernel.pass_time(50)
     assert processor.current == high
     kernel.check()
+
+
+def test_a_thread_that_schedules_itself_outlives_its_quantum(kernel: Kernel) -> None:
+    schedule(kernel, kernel.root, int(kernel.root.id), rdx=2)
+    kernel.pass_time(100)
+    assert processor.current == kernel.root
+    assert kernel.root.total_quantum == 0
+    kernel.check()

@@ -63,7 +63,8 @@ def end_transfer(thread: Ptr[Thread], own: IpcError, partners: IpcError) -> None
     assert partner is not None
     sends = thread.copy.sending
     done = thread.copy.done if sends else partner.copy.done
-    withdraw_fault(partner)
+    if partner.copy.partner != thread:  # it is in the middle of a fault message
+        withdraw_fault(partner)
     finish_transfer(thread, partner)
     end_side(thread, own, sends, done)
     end_side(partner, partners, not sends, done)

@@ -41,8 +41,12 @@ def exception(thread: Ptr[Thread]) -> None:
 
 
 def quantum_end(thread: Ptr[Thread]) -> None:
-    """The running thread has used up its total quantum: its scheduler may give it more (X.2 manual, 3.3)."""
+    """The running thread has used up its total quantum: its scheduler may give it more (X.2 manual, 3.3). One
+    that schedules itself goes on without a limit."""
     thread.quantum_ended = False
+    if thread.scheduler == thread.id:
+        thread.total_quantum = 0
+        return
     microseconds = time_now() // NANOSECONDS_PER_MICROSECOND
     thread.activity = Activity.PREEMPTION
     thread.message[0] = PREEMPTION_TAG

@@ -67,11 +67,15 @@ CALL_FIELDS = {
 
 
 def description() -> bytes:
-    """Kernel id, date, version, supplier; then the version and the feature strings."""
+    """Kernel id, date, version, supplier; then the version and the feature strings.
+
+    There are none, though ExchangeRegisters does what Pistachio calls "pagerexregs": its user library takes
+    any feature for the one that is asked for.
+    """
     words = (4 << 24 | 2 << 16, 23 | 11 << 5 | 26 << 9, 1 << 16)
     supplier = int.from_bytes(b"Maca", "little")
     head = b"".join(word.to_bytes(WORD, "little") for word in (*words, supplier))
-    return head + b"Macadamia L4\0" + b"pagerexregs\0" + b"\0"
+    return head + b"Macadamia L4\0" + b"\0"
 
 
 def page_content() -> bytes:

@@ -113,6 +113,8 @@ def result_of(thread: Ptr[Thread]) -> Result:
 
 def set_time(thread: Ptr[Thread], control: TimeControl) -> None:
     """A new time slice and total quantum; never = infinite."""
+    scheduler.charge_owner()
+    processor.timer_changed = True
     thread.time_slice = nanoseconds(control.time_slice)
     thread.slice_left = thread.time_slice
     thread.total_quantum = nanoseconds(control.total_quantum)

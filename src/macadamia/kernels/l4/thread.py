@@ -11,6 +11,7 @@ from enum import IntEnum
 from macadamia.abi.l4.identifiers import ThreadId
 from macadamia.abi.l4.times import Timeouts
 from macadamia.abi.l4.utcb import Utcb
+from macadamia.kernels.l4.map_item import MapOperation
 from macadamia.kernels.l4.space import Space
 from macadamia.kernels.l4.strings import Pieces
 from macadamia.kernels.l4.unmap import UnmapOperation
@@ -66,6 +67,8 @@ class CopyProgress(Struct):
     sending: bool  # which of the two sides this is
     source: Pieces
     target: Pieces
+    mapping: MapOperation
+    mapping_begun: bool  # `mapping` is that of the current item, which was preempted
     done: u64  # bytes of string data transferred so far
     expires: u64  # when a page fault in it times out, nanoseconds; 0 = no fault yet
 

@@ -20,11 +20,10 @@ from macadamia.abi.l4.messages import (
     MessageTag,
 )
 from macadamia.abi.l4.utcb import LAST_BUFFER_REGISTER
-from macadamia.kernels.l4.map_item import MapOperation
 from macadamia.kernels.l4.mapping import Outcome as MapOutcome
 from macadamia.kernels.l4.strings import CopyResult, Pieces, buffer_pieces, copy_string, message_pieces
 from macadamia.kernels.l4.thread import KERNEL_MESSAGE_REGISTERS, Activity, Thread
-from macadamia.lang import Ptr, local, pointer_to, range, storage, u8, u64
+from macadamia.lang import Ptr, pointer_to, range, storage, u8, u64
 
 MAP_ITEM_WORDS = 2
 
@@ -86,6 +85,7 @@ def begin_items(sender: Ptr[Thread], receiver: Ptr[Thread], head: MessageTag) ->
     copy.sending = True
     receiver.copy.sending = False
     copy.expires = 0
+    copy.mapping_begun = False
     message_pieces(copy.source, from_)
     buffer_pieces(copy.target, to)
     copy.source.limit = head.untyped + head.typed + 1
@@ -113,12 +113,12 @@ def resume_transfer(sender: Ptr[Thread], receiver: Ptr[Thread]) -> Outcome:
     """Transfer typed items from where the sender's `copy` stands."""
     source = sender.copy.source
     while source.word < source.limit:
-        header = source.header()
-        if header.is_string():
+        header = source.header()  # another thread of the sender's space may have changed it meanwhile
+        if header.is_string() and not sender.copy.mapping_begun:
             outcome = transfer_string(sender, receiver)
             if outcome != Outcome.DONE:
                 return outcome
-        elif header.kind in (MAP_ITEM, GRANT_ITEM):
+        elif header.kind in (MAP_ITEM, GRANT_ITEM) or sender.copy.mapping_begun:
             outcome = transfer_mapping(sender, receiver, header)
             if outcome != Outcome.DONE:
                 return outcome
@@ -129,18 +129,19 @@ def resume_transfer(sender: Ptr[Thread], receiver: Ptr[Thread]) -> Outcome:
 
 
 def transfer_mapping(sender: Ptr[Thread], receiver: Ptr[Thread], header: ItemHeader) -> Outcome:
-    """One map or grant item into the receive window. A preempted one is done anew; what it did stays done."""
-    source = sender.copy.source
-    assert sender.space is not None
-    assert receiver.space is not None
-    window = Fpage(acceptor_of(receiver).window())
-    if window.is_nil() or source.word + 1 >= source.limit:
-        return Outcome.OVERFLOW
-    mapping = local(MapOperation)
-    region = Fpage(source.register(source.word + 1))
-    mapping.prepare(sender.space, receiver.space, header, region, window)
+    """One map or grant item into the receive window."""
+    copy = sender.copy
+    if not copy.mapping_begun:
+        window = Fpage(acceptor_of(receiver).window())
+        if window.is_nil() or copy.source.word + 1 >= copy.source.limit:
+            return Outcome.OVERFLOW
+        assert sender.space is not None
+        assert receiver.space is not None
+        region = Fpage(copy.source.register(copy.source.word + 1))
+        copy.mapping.prepare(sender.space, receiver.space, header, region, window)
     # A page that the kernel has no memory to map is missing at the receiver, who will fault on it.
-    return Outcome.PREEMPTED if mapping.run() == MapOutcome.RESTART else Outcome.DONE
+    copy.mapping_begun = copy.mapping.run() == MapOutcome.RESTART
+    return Outcome.PREEMPTED if copy.mapping_begun else Outcome.DONE
 
 
 def transfer_string(sender: Ptr[Thread], receiver: Ptr[Thread]) -> Outcome:
