@@ -141,6 +141,11 @@ def acknowledge_interrupt(line: u32) -> None:
     machine.acknowledged[line] += 1
 
 
+@implements(interface.log_write)
+def log_write(byte: u8) -> None:
+    pass
+
+
 @implements(interface.load_page_table)
 def load_page_table(cr3: u64) -> None:
     pass
@@ -179,7 +184,7 @@ def release_simulated_slot(number: u32) -> None:
 IMPLEMENTATIONS = (
     *(physical_pointer, load_page_table, invalidate_page, simulated_slot, make_simulated_slot),
     release_simulated_slot,
-    *(time_now, set_timer, stop_timer, allow_interrupts, preempted),
+    *(log_write, time_now, set_timer, stop_timer, allow_interrupts, preempted),
     *(enable_interrupt, disable_interrupt, acknowledge_interrupt),
 )
 

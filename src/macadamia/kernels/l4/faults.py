@@ -10,6 +10,7 @@ from macadamia.kernels.l4.scheduler import NANOSECONDS_PER_MICROSECOND
 from macadamia.kernels.l4.thread import Activity, Thread, ThreadState
 from macadamia.lang import Ptr, u64
 from macadamia.machine.interface import time_now
+from macadamia.machine.text import log
 
 PREEMPTION_TAG = tag(protocol_label(PREEMPTION_PROTOCOL), 2)
 HALF_WORD_BITS = 32
@@ -33,6 +34,7 @@ def exception(thread: Ptr[Thread]) -> None:
     assert utcb is not None
     handler = utcb.exception_handler
     if handler.is_nil():
+        log(f"l4: thread {u64(thread.id):#x} halts: exception {thread.frame.vector} at {thread.frame.rip:#x}")
         thread.state = ThreadState.HALTED
         return
     thread.activity = Activity.EXCEPTION
