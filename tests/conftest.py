@@ -6,7 +6,7 @@ import pytest
 from hypothesis import settings
 
 # The first is for every run; `./mac test FILE --hypothesis-profile=long` looks for bugs until it is stopped.
-settings.register_profile("short", max_examples=100, deadline=None, print_blob=True)
+settings.register_profile("short", max_examples=50, deadline=None, print_blob=True)
 settings.register_profile("long", max_examples=10_000_000, deadline=None, print_blob=True)
 settings.load_profile("short")
 
