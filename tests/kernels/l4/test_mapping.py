@@ -277,6 +277,13 @@ def test_a_grant_that_withholds_rights_leaves_them_to_nobody(world: World):
     assert [world.rights(space, 0x1000) for space in world.all] == [0, 0, 0, R]
 
 
+def test_a_grant_that_empties_the_table_it_is_going_to(world: World):
+    map_pages(world.sigma0, world.a, FRAME, 0x1000, PAGE)
+    map_pages(world.a, world.b, 0x1000, 0x9000, PAGE)  # the only page there, and it goes
+    map_pages(world.a, world.b, 0x1000, 0x5000, PAGE, R, grant=True)
+    assert (world.rights(world.b, 0x5000), world.rights(world.b, 0x9000)) == (R, 0)
+
+
 def test_a_grant_to_its_own_place_does_nothing(world: World):
     map_pages(world.sigma0, world.a, FRAME, 0x1000, PAGE)
     map_pages(world.a, world.a, 0x1000, 0x1000, PAGE, R, grant=True)
@@ -474,8 +481,11 @@ def test_a_page_that_is_flushed_gives_nothing_meanwhile(world: World, revoked: i
         map_pages(world.a, world.b, 0x1000, number * PAGE, PAGE)
     preemption.every = u64(1)
     request = UnmapRequest(world.a, fpage(0x1000, PAGE, revoked), flush=True)
+    library().load_space(world.a)
+    assert processor.access(0x1000, write=True) == FRAME
     for _ in range(5):
         assert request.run() == Outcome.RESTART
+    world.check()
     preemption.every = u64(0)
     map_pages(world.a, world.c, 0x1000, 0x1000, PAGE)
     request.finish()

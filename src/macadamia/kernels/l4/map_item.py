@@ -216,9 +216,9 @@ class MapOperation(Struct):
             self.receiver.leave_empty(VirtAddr(self.target + self.done), level, count)
             return split(node)
         permitted = node.permissions() & self.permissions
-        if node.permissions() != permitted and remove_below(node) != Outcome.DONE:
+        if node.permissions() != permitted and node.first_child is not None:
             self.receiver.leave_empty(VirtAddr(self.target + self.done), level, count)
-            return Outcome.RESTART
+            return remove_below(node)  # which may free the very table that `entry` is in
         count[0] += 1
         self.move(node, entry, permitted)
         self.done += page_size(level)
