@@ -11,7 +11,7 @@ from macadamia.machine.x86_64 import machine
 from macadamia.machine.x86_64.frame import Frame
 from macadamia.machine.x86_64.initrd import initrd
 from macadamia.machine.x86_64.instructions import write_port8
-from macadamia.machine.x86_64.power import KEYBOARD_COMMAND_PORT, KEYBOARD_PULSE_RESET
+from macadamia.machine.x86_64.reset import KEYBOARD_COMMAND_PORT, KEYBOARD_PULSE_RESET
 
 
 class Counter(Struct):
