@@ -38,8 +38,8 @@ from macadamia.lang import (
 )
 from macadamia.lang.backend import BackendError, BackendOptions, compile_object
 from macadamia.lang.emit import TRIPLES
-from macadamia.lang.emit_types import escaped
-from macadamia.lang.jit_runtime import runtime
+from macadamia.lang.emit.types import escaped
+from macadamia.lang.jit.runtime import runtime
 from macadamia.lang.runtime import MEMORY
 from tests.lang.machine_code import disassemble, instructions, llvm_text, object_file
 
