@@ -62,6 +62,7 @@ class MapOperation(Struct):
     done: u64
     permissions: u64  # wanted
     grant: bool
+    clearing: bool  # what was at the target is being unmapped; the sender's page may have gone with it
 
     def prepare(
         self, sender: Ptr[Space], receiver: Ptr[Space], item: ItemHeader, region: Fpage, window: Fpage
@@ -71,6 +72,7 @@ class MapOperation(Struct):
         self.receiver = receiver
         self.permissions = permissions(region.rights)
         self.grant = item.kind == GRANT_ITEM
+        self.clearing = False
         self.done = 0
         self.size = 0
         region_size = u64(1) << region.size_log2()
@@ -101,6 +103,8 @@ class MapOperation(Struct):
         if unlikely(address >= USER_END or self.target + self.done >= USER_END):
             self.done = self.size
             return Outcome.DONE
+        if unlikely(self.clearing):
+            return self.go_on_clearing()
         entry, level = self.sender.find(VirtAddr(address))
         if unlikely(not entry[0].present):
             return self.find_missing(address, level)
@@ -207,7 +211,23 @@ class MapOperation(Struct):
                 there.allow(there.permissions() | missing)
                 self.done += page_size(level)
                 return Outcome.DONE
-        return split(there) if at > level else remove_all(there)
+        return split(there) if at > level else self.clear(there)
+
+    def clear(self, there: Ptr[Mapping]) -> Outcome:
+        """Unmap what is at the target."""
+        outcome = remove_all(there)
+        self.clearing = outcome == Outcome.RESTART
+        return outcome
+
+    @noinline
+    def go_on_clearing(self) -> Outcome:
+        """`clear` was preempted: finish it, whatever became of the sender's page."""
+        self.clearing = False
+        entry, level = self.receiver.find(VirtAddr(self.target + self.done))
+        there = mapping_of(entry) if entry[0].present else None
+        if there is None or self.piece_level(level) < level:
+            return Outcome.DONE
+        return self.clear(there)
 
     @noinline
     def give(self, node: Ptr[Mapping], entry: Ptr[Entry], level: u64, count: Ptr[u64]) -> Outcome:
