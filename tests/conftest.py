@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# The first is for every run, and the same in every run, so that a failure belongs to the change that shows it.
+# The first is for every run, and the same in every run: a failure belongs to the change that shows it.
 # `./mac test FILE --hypothesis-profile=long` looks for bugs until it is stopped.
 settings.register_profile("short", max_examples=50, deadline=None, print_blob=True, derandomize=True)
 settings.register_profile("long", max_examples=10_000_000, deadline=None, print_blob=True)
