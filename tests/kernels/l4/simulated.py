@@ -455,6 +455,7 @@ def check_structure(live: list[Any], utcb_pages: int = 0) -> dict[int, list[Leaf
     assert len(nodes) == mappings.used, "nodes without a page"
     for node in nodes.values():
         check_family(node, nodes)
+    check_cursors(nodes)
     for space in live:
         tables = table_count[int(space.root)]
         assert space.pages - 2 - 2 * tables in range(utcb_pages + 1)
@@ -482,6 +483,17 @@ def check_family(node: Node, nodes: dict[int, Node]) -> None:
         previous, place = place, child.next
         if place == node.first_child:
             return
+
+
+def check_cursors(nodes: dict[int, Node]) -> None:
+    """Assert that every walk that sleeps is at a page that exists, below the one where it began."""
+    cursor = sleeping.first
+    while cursor is not None:
+        if cursor.root is not None:
+            place = cursor.at.kernel_address
+            while place != cursor.root.kernel_address:
+                place = nodes[place].parent
+        cursor = cursor.next
 
 
 def check_tlb(live: list[Any]) -> None:

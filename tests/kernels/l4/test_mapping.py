@@ -327,6 +327,39 @@ def test_status_is_that_of_the_page_and_all_below_since_last_asked(world: World)
     assert unmap_pages(world.a, 0x1000, PAGE, 0) == 0
 
 
+@pytest.mark.parametrize("current", [True, False])
+@pytest.mark.parametrize("what", ["unmap", "flush", "narrow", "status", "grant", "replace", "split"])
+def test_the_tlb_forgets_what_changes(world: World, what: str, current: bool):
+    """The pages were written, so that the TLB may have them with all rights, and marked as dirty."""
+    map_pages(world.sigma0, world.a, FRAME, 0, LARGE)
+    map_pages(world.a, world.b, 0x1000, 0x1000, PAGE)
+    map_pages(world.a, world.c, 0, 0, LARGE)
+    for space in (world.a, world.c, world.b):
+        library().load_space(space)
+        assert processor.access(0x1000, write=True) == FRAME + 0x1000
+    if not current:
+        library().load_space(world.sigma0)
+    if what == "unmap":
+        unmap_pages(world.a, 0, LARGE)
+    elif what == "flush":
+        unmap_pages(world.b, 0x1000, PAGE, flush=True)
+    elif what == "narrow":
+        unmap_pages(world.a, 0, LARGE, W)
+    elif what == "status":
+        unmap_pages(world.a, 0, LARGE, 0)
+        library().load_space(world.b)
+        processor.access(0x1000, write=True)
+        assert unmap_pages(world.a, 0, LARGE, 0) == RWX
+    elif what == "grant":
+        map_pages(world.b, world.a, 0x1000, 0x40_0000, PAGE, grant=True)
+    elif what == "replace":
+        map_pages(world.sigma0, world.b, FRAME, 0x1000, PAGE)
+    else:
+        unmap_pages(world.c, 0x1000, PAGE, flush=True)
+        map_pages(world.a, world.sigma0, 0x2000, 0x100_0000, PAGE, grant=True)
+    world.check()
+
+
 def test_status_survives_the_page(world: World):
     map_pages(world.sigma0, world.a, FRAME, 0x1000, PAGE)
     map_pages(world.a, world.b, 0x1000, 0x1000, PAGE)
@@ -493,7 +526,27 @@ def test_a_page_that_is_flushed_gives_nothing_meanwhile(world: World, revoked: i
     assert world.rights(world.a, 0x1000) == world.rights(world.c, 0x1000) == (rest | R if rest else 0)
 
 
-def test_a_split_while_a_revocation_sleeps(world: World):
+@pytest.mark.parametrize("steps", range(1, 13))
+def test_the_page_that_a_revocation_is_at_goes(world: World, steps: int):
+    map_pages(world.sigma0, world.a, FRAME, 0x1000, PAGE)
+    for number in range(4):
+        map_pages(world.a, world.b, 0x1000, number * PAGE, PAGE)
+        map_pages(world.b, world.c, number * PAGE, number * PAGE, PAGE)
+    preemption.every = u64(1)
+    request = UnmapRequest(world.a, fpage(0x1000, PAGE, W))
+    for _ in range(steps):
+        if request.run() != Outcome.RESTART:
+            return
+    preemption.every = u64(0)
+    at = request.operation.cursor.at
+    unmap_pages(at.space, int(at.address), PAGE, flush=True)
+    world.check()
+    request.finish()
+    assert all(not world.rights(space, n * PAGE) & W for space in (world.b, world.c) for n in range(4))
+
+
+@pytest.mark.parametrize("part", range(6))
+def test_a_split_while_a_revocation_sleeps(world: World, part: int):
     map_pages(world.sigma0, world.a, FRAME, 0, LARGE)
     for number in range(6):
         map_pages(world.a, world.b, 0, number * LARGE, LARGE)
@@ -502,9 +555,30 @@ def test_a_split_while_a_revocation_sleeps(world: World):
     for _ in range(3):
         assert request.run() == Outcome.RESTART
     preemption.every = u64(0)
-    unmap_pages(world.b, 4 * LARGE + PAGE, PAGE, flush=True)
+    unmap_pages(world.b, part * LARGE + PAGE, PAGE, flush=True)
+    world.check()
     request.finish()
     assert [world.rights(world.b, n * LARGE) for n in range(6)] == [RX] * 6
+
+
+@pytest.mark.parametrize("steps", range(1, 6))
+def test_a_removal_overtakes_a_revocation_below(world: World, steps: int):
+    """The removal hands pages up that the revocation has still to visit."""
+    map_pages(world.sigma0, world.a, FRAME, 0x1000, PAGE)
+    map_pages(world.a, world.b, 0x1000, 0x1000, PAGE)
+    for number in range(4):
+        map_pages(world.b, world.c, 0x1000, number * PAGE, PAGE)
+    preemption.every = u64(1)
+    revocation = UnmapRequest(world.b, fpage(0x1000, PAGE, W))
+    assert revocation.run() == Outcome.RESTART
+    removal = UnmapRequest(world.a, fpage(0x1000, PAGE))
+    for _ in range(steps):
+        assert removal.run() == Outcome.RESTART
+        world.check()
+    revocation.finish()
+    world.check()
+    removal.finish()
+    assert world.b.root_count == world.c.root_count == 0
 
 
 def test_a_revocation_that_is_given_up_leaves_nothing_behind(world: World):
