@@ -28,7 +28,6 @@ from macadamia.lang.types import (
     EnumType,
     FunctionType,
     IntType,
-    LiteralType,
     NewType,
     PointerType,
     StructType,
@@ -392,10 +391,3 @@ def lvalue(context: Context, node: ast.expr) -> tree.Expression:
     if target.field is not None and target.field.bit_width:
         raise context.problem(node, "a bit-field has no address", "point to its struct")
     return target.pointer
-
-
-def literal_argument(context: Context, node: ast.expr, what: str) -> int:
-    value = context.expression(node)
-    if not isinstance(value.type, LiteralType):
-        raise context.problem(node, f"{what} must be known at compile time")
-    return value.type.value

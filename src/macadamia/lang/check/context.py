@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from macadamia.lang import tree
 from macadamia.lang.annotations import resolve_annotation
 from macadamia.lang.diagnostics import Problem, at_node
-from macadamia.lang.types import AnnotationError, LiteralType, PointerType, Type
+from macadamia.lang.types import AnnotationError, LiteralType, Type
 
 if TYPE_CHECKING:
     from macadamia.lang.check.program import ProgramChecker
@@ -281,7 +281,3 @@ def unsupported(node: ast.AST) -> tuple[str, str]:
     from macadamia.lang.check.unsupported import describe
 
     return describe(node)
-
-
-def non_null(type_: Type) -> Type:
-    return type_.as_non_null() if isinstance(type_, PointerType) else type_

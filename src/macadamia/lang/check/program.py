@@ -61,7 +61,7 @@ class ProgramChecker:
         self.symbols: set[str] = set()
         self.modules: dict[str, None] = {}  # in the order they were reached
         self.implementations = implementations_by_interface(implementations)
-        self._queue: list[tuple[Instance, Any]] = []
+        self._queue: list[Instance] = []
 
     # Functions
 
@@ -77,7 +77,7 @@ class ProgramChecker:
             instance = Instance(python, owner, parameters, result)
             instance.tree = self.declare(instance, options)
             self.instances[key] = instance
-            self._queue.append((instance, options))
+            self._queue.append(instance)
         return self.instances[key]
 
     def instance_at(self, context: Context, function: Any, owner: Any, node: ast.AST) -> Instance:
@@ -138,8 +138,7 @@ class ProgramChecker:
     def check_all(self) -> None:
         """Check bodies until no unchecked function is left."""
         while self._queue:
-            instance, _ = self._queue.pop()
-            self.check_body(instance)
+            self.check_body(self._queue.pop())
 
     def check_body(self, instance: Instance) -> None:
         definition = definition_of(instance.python)
